@@ -1,0 +1,148 @@
+"""Checks of input, shared by the public functions.
+
+Every check raises an error that names the argument; none changes a value.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__: list[str] = []
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+def as_float_array(name: str, value: ArrayLike) -> FloatArray:
+    """`value` as a floating array: float32 and float64 are kept, integers become float64."""
+    array = np.asarray(value)
+    if array.dtype.kind in "iu":
+        array = array.astype(np.float64)
+    if array.dtype.kind != "f":
+        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
+    if array.dtype == np.float16:  # too coarse for a logarithm: 3 digits
+        array = array.astype(np.float32)
+    return array
+
+
+def non_empty(name: str, array: NDArray[Any]) -> None:
+    """Raise if `array` has no entries."""
+    if array.size == 0:
+        raise ValueError(f"{name} must not be empty, got shape {array.shape}")
+
+
+def no_nan(name: str, array: FloatArray) -> None:
+    """Raise if `array` holds a NaN."""
+    if np.isnan(array).any():
+        raise ValueError(f"{name} must not contain NaN")
+
+
+def finite(name: str, array: FloatArray) -> None:
+    """Raise if `array` holds a NaN or an infinity."""
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite")
+
+
+def positive(name: str, value: ArrayLike) -> FloatArray:
+    """`value` as a floating array; raise unless every entry is finite and above zero."""
+    array = as_float_array(name, value)
+    finite(name, array)
+    if (array <= 0).any():
+        raise ValueError(f"{name} must be positive, got {array.min():g}")
+    return array
+
+
+def unit_interval(name: str, value: ArrayLike) -> FloatArray:
+    """`value` as a floating array; raise unless every entry is in [0, 1]."""
+    array = as_float_array(name, value)
+    finite(name, array)
+    if (array < 0).any() or (array > 1).any():
+        raise ValueError(f"{name} must be in [0, 1], got {array.min():g} to {array.max():g}")
+    return array
+
+
+def axis_of(name: str, array: NDArray[Any], axis: int) -> None:
+    """Raise unless `axis` is an axis of `array`."""
+    if not -array.ndim <= axis < array.ndim:
+        raise ValueError(f"axis {axis} is out of range for {name} with shape {array.shape}")
+
+
+def probabilities(name: str, value: ArrayLike, axis: int) -> FloatArray:
+    """`value` as an array of distributions along `axis`; raise unless it is one."""
+    array = as_float_array(name, value)
+    axis_of(name, array, axis)
+    non_empty(name, array)
+    finite(name, array)
+    if (array < 0).any():
+        raise ValueError(f"{name} must be non-negative, got {array.min():g}")
+    total = array.sum(axis=axis, dtype=np.float64)
+    size = array.shape[axis]
+    tolerance = max(1e-6, math.sqrt(size) * float(np.finfo(array.dtype).eps))
+    worst = float(np.abs(total - 1).max())
+    if worst > tolerance:
+        raise ValueError(
+            f"{name} must sum to 1 along axis {axis}: a sum is off by {worst:.3g}, "
+            f"more than {tolerance:.3g}; divide by the sum if it is meant to be a distribution"
+        )
+    return array
+
+
+def logits(name: str, value: ArrayLike, axis: int) -> FloatArray:
+    """`value` as logits along `axis`; raise on NaN, +inf, or a slice with no outcome left."""
+    array = as_float_array(name, value)
+    axis_of(name, array, axis)
+    non_empty(name, array)
+    no_nan(name, array)
+    top = array.max(axis=axis)
+    if (top == np.inf).any():
+        raise ValueError(f"{name} must not contain +inf")
+    if (top == -np.inf).any():
+        raise ValueError(f"{name} must allow some outcome: a slice along axis {axis} is all -inf")
+    return array
+
+
+def covariance(name: str, value: ArrayLike, size: int) -> tuple[FloatArray, FloatArray]:
+    """`value` as a covariance of shape (size, size), and its Cholesky factor."""
+    array = as_float_array(name, value)
+    if array.shape != (size, size):
+        raise ValueError(f"{name} must have shape {(size, size)}, got {array.shape}")
+    finite(name, array)
+    if not np.allclose(array, array.T, rtol=1e-10, atol=0):
+        raise ValueError(f"{name} must be symmetric")
+    try:
+        return array, np.linalg.cholesky(array)
+    except np.linalg.LinAlgError:
+        raise ValueError(f"{name} must be positive definite") from None
+
+
+def same_shape(name_a: str, a: NDArray[Any], name_b: str, b: NDArray[Any]) -> None:
+    """Raise unless the two arrays have one shape."""
+    if a.shape != b.shape:
+        raise ValueError(
+            f"{name_a} and {name_b} must have the same shape, got {a.shape} and {b.shape}"
+        )
+
+
+def broadcast(names: str, *arrays: NDArray[Any]) -> tuple[int, ...]:
+    """Return the common shape of the arrays; raise if there is none."""
+    try:
+        return np.broadcast_shapes(*(array.shape for array in arrays))
+    except ValueError:
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise ValueError(f"{names} must broadcast together, got shapes {shapes}") from None
+
+
+def distribution_pair(p: ArrayLike, q: ArrayLike, axis: int) -> tuple[FloatArray, FloatArray]:
+    """Two checked distributions over the same outcomes, with `axis` moved last."""
+    p, q = probabilities("p", p, axis), probabilities("q", q, axis)
+    if p.shape[axis] != q.shape[axis]:
+        raise ValueError(
+            f"p and q must have the same outcomes along axis {axis}, "
+            f"got {p.shape[axis]} and {q.shape[axis]}"
+        )
+    p, q = np.moveaxis(p, axis, -1), np.moveaxis(q, axis, -1)
+    broadcast("p and q", p, q)
+    return p, q

@@ -1,0 +1,49 @@
+"""Elementary functions that keep their digits where the textbook forms lose them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from kltutorial._checks import FloatArray
+
+__all__: list[str] = []
+
+# 1/2!, 1/3!, ...: the series of (exp(x) - 1 - x) / x**2.  Eighteen terms reach the last
+# digit of float64 for |x| < 1.
+_COEFFICIENTS = [1 / math.factorial(k) for k in range(2, 20)]
+
+
+def exp_gap(x: FloatArray) -> FloatArray:
+    r"""Gap of the inequality :math:`1 + x \le e^x`, that is :math:`e^x - 1 - x`.
+
+    With :math:`x = \log r` this is the gap of :math:`\log r \le r - 1`.  Below :math:`|x| = 1`
+    the subtraction would cancel (at ``x = 1e-4`` in float32 nothing is left), so the series is
+    summed instead.  Error at most 4 units in the last place, in float32 and in float64; never
+    negative.  ``-inf`` and ``inf`` give ``inf``.
+    """
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        series = np.full_like(x, _COEFFICIENTS[-1])
+        for coefficient in reversed(_COEFFICIENTS[:-1]):
+            series *= x
+            series += x.dtype.type(coefficient)
+        series *= x
+        series *= x
+        return np.where(np.abs(x) < 1, series, np.expm1(x) - x)
+
+
+def log(x: FloatArray) -> FloatArray:
+    """log(x), with log(0) = -inf and no warning."""
+    with np.errstate(divide="ignore"):
+        return np.log(x)
+
+
+def log_ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """log(numerator / denominator), with all digits also where the two nearly agree."""
+    with np.errstate(all="ignore"):
+        # The difference of numbers within a factor of two is exact, so log1p loses nothing.
+        relative = (numerator - denominator) / denominator
+        return np.where(
+            np.abs(relative) < 0.5, np.log1p(relative), log(numerator) - log(denominator)
+        )

@@ -1,0 +1,436 @@
+"""Entropy, cross-entropy and Kullback–Leibler divergence, exactly.
+
+Derived in the chapter :doc:`What KL divergence measures </book/kl_divergence>`.
+The first argument of every divergence is the distribution that the expectation is taken under.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kltutorial import _checks
+from kltutorial._checks import FloatArray
+from kltutorial._numerics import exp_gap, log, log_ratio
+
+__all__ = [
+    "cross_entropy",
+    "entropy",
+    "kl_bernoulli",
+    "kl_divergence",
+    "kl_exponential",
+    "kl_from_logits",
+    "kl_multivariate_normal",
+    "kl_normal",
+]
+
+
+def entropy(p: ArrayLike, *, axis: int = -1, base: float | None = None) -> FloatArray:
+    r"""Shannon entropy of categorical distributions, :math:`H(p) = -\sum_x p(x) \log p(x)`.
+
+    Parameters
+    ----------
+    p : array_like
+        Probabilities, any shape; each slice along `axis` is one distribution.
+    axis : int
+        The axis that runs over the outcomes; it is summed away.
+    base : float, optional
+        Base of the logarithm: 2 gives bits.  By default the result is in nats.
+
+    Returns
+    -------
+    numpy.ndarray or numpy.floating
+        Entropies, of the shape of `p` without `axis`; between 0 and log(number of outcomes).
+
+    Raises
+    ------
+    ValueError
+        If `p` is empty, negative, not finite or not normalised, or `base` is not a positive
+        number other than 1.
+    TypeError
+        If `p` is not real numbers.
+
+    Examples
+    --------
+    >>> print(f"{entropy([0.5, 0.25, 0.25], base=2):.4f} bits")
+    1.5000 bits
+
+    References
+    ----------
+    Shannon (1948), "A mathematical theory of communication", section 6.
+    Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
+    """
+    p = np.moveaxis(_checks.probabilities("p", p, axis), axis, -1)
+    return _in_base(_weighted_sum(p, -log(p)), base)
+
+
+def cross_entropy(
+    p: ArrayLike, q: ArrayLike, *, axis: int = -1, base: float | None = None
+) -> FloatArray:
+    r"""Cross-entropy :math:`H(p, q) = -\sum_x p(x) \log q(x)`.
+
+    The expected code length, or loss, when outcomes come from `p` and are coded, or predicted,
+    by `q`.  It is :math:`H(p) + \mathrm{KL}(p \| q)`.
+
+    Parameters
+    ----------
+    p, q : array_like
+        Probabilities that broadcast together; `p` is the distribution that is sampled.
+    axis : int
+        The axis that runs over the outcomes; it is summed away.
+    base : float, optional
+        Base of the logarithm: 2 gives bits.  By default the result is in nats.
+
+    Returns
+    -------
+    numpy.ndarray or numpy.floating
+        Cross-entropies; ``inf`` where `q` is 0 on an outcome that `p` produces.
+
+    Raises
+    ------
+    ValueError
+        If `p` or `q` is empty, negative, not finite or not normalised, if they do not
+        broadcast, or if `base` is not a positive number other than 1.
+    TypeError
+        If `p` or `q` is not real numbers.
+
+    Examples
+    --------
+    >>> print(f"{cross_entropy([0.5, 0.5], [0.25, 0.75]):.4f} nats")
+    0.8370 nats
+
+    References
+    ----------
+    Cover and Thomas (2006), *Elements of Information Theory*, theorem 5.4.3.
+    Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
+    """
+    p, q = _checks.distribution_pair(p, q, axis)
+    return _in_base(_weighted_sum(p, -log(q)), base)
+
+
+def kl_divergence(
+    p: ArrayLike, q: ArrayLike, *, axis: int = -1, base: float | None = None
+) -> FloatArray:
+    r"""Kullback–Leibler divergence :math:`\mathrm{KL}(p \| q) = \sum_x p \log (p / q)`.
+
+    The sum is formed from the terms :math:`p \log(p/q) - p + q`, none of which is negative, so
+    that two distributions a billionth apart still give all their digits; the textbook sum
+    returns rounding noise there.  The two differ by :math:`\sum q - \sum p`, which is rounding.
+
+    Parameters
+    ----------
+    p, q : array_like
+        Probabilities that broadcast together; `p` is the distribution that is sampled.
+    axis : int
+        The axis that runs over the outcomes; it is summed away.
+    base : float, optional
+        Base of the logarithm: 2 gives bits.  By default the result is in nats.
+
+    Returns
+    -------
+    numpy.ndarray or numpy.floating
+        Divergences in [0, inf]; ``inf`` exactly where `q` is 0 on an outcome that `p` produces.
+
+    Raises
+    ------
+    ValueError
+        If `p` or `q` is empty, negative, not finite or not normalised, if they do not
+        broadcast, or if `base` is not a positive number other than 1.
+    TypeError
+        If `p` or `q` is not real numbers.
+
+    Examples
+    --------
+    >>> print(f"{kl_divergence([0.5, 0.5], [0.25, 0.75]):.4f} nats")
+    0.1438 nats
+    >>> print(kl_divergence([0.5, 0.5], [1.0, 0.0]), kl_divergence([1.0, 0.0], [0.5, 0.5]).round(4))
+    inf 0.6931
+
+    References
+    ----------
+    Kullback and Leibler (1951), "On information and sufficiency", equation 2.4.
+    Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
+    """
+    p, q = _checks.distribution_pair(p, q, axis)
+    terms = _kl_terms(p, q, log_ratio(q, p))
+    return _in_base(terms.sum(axis=-1), base)
+
+
+def kl_from_logits(p_logits: ArrayLike, q_logits: ArrayLike, *, axis: int = -1) -> FloatArray:
+    r"""KL divergence of two softmax distributions, from their logits.
+
+    Accurate where ``softmax`` followed by the textbook sum is not: for logits of any size, and
+    for logits that nearly agree.
+
+    Parameters
+    ----------
+    p_logits, q_logits : array_like
+        Unnormalised log-probabilities that broadcast together; ``-inf`` marks an outcome of
+        probability 0.  The expectation is taken under the softmax of `p_logits`.
+    axis : int
+        The axis that runs over the outcomes; it is summed away.
+
+    Returns
+    -------
+    numpy.ndarray or numpy.floating
+        Divergences in nats, in [0, inf]; ``inf`` where `q_logits` is ``-inf`` on an outcome
+        that `p_logits` allows.
+
+    Raises
+    ------
+    ValueError
+        If an argument is empty or holds NaN or ``+inf``, if a distribution has no outcome left,
+        or if the shapes do not broadcast.
+    TypeError
+        If an argument is not real numbers.
+
+    Examples
+    --------
+    >>> print(f"{kl_from_logits([0.0, 0.0], [1000.0, 1000.0 + np.log(3)]):.4f} nats")
+    0.1438 nats
+
+    References
+    ----------
+    Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
+    """
+    a = _checks.logits("p_logits", p_logits, axis)
+    b = _checks.logits("q_logits", q_logits, axis)
+    shape = _checks.broadcast("p_logits and q_logits", a, b)
+    a = np.moveaxis(np.broadcast_to(a, shape), axis, -1)
+    b = np.moveaxis(np.broadcast_to(b, shape), axis, -1)
+    with np.errstate(all="ignore"):
+        # Everything is measured from p's likeliest outcome: a constant that was added to either
+        # side drops out before it can cost digits.
+        top = np.argmax(a, axis=-1, keepdims=True)
+        a_top, b_top = np.take_along_axis(a, top, -1), np.take_along_axis(b, top, -1)
+        change = (b - a) - (b_top - a_top)
+        log_p = (a - a_top) - _log_sum_exp(a - a_top)
+        log_q = (b - b_top) - _log_sum_exp(b - b_top)
+        p, q, log_p_top = np.exp(log_p), np.exp(log_q), log_p.max(axis=-1, keepdims=True)
+        # log of sum(p * exp(change)), from the small sum of its departures from 1 if it is small.
+        departures = np.where(
+            np.abs(change) < 1, p * np.expm1(change), np.exp(log_p_top + b - b_top) - p
+        )
+        departure = departures.sum(axis=-1, keepdims=True)
+        shift = np.where(
+            np.abs(departure) < 0.5,
+            np.log1p(departure),
+            log_p_top + _log_sum_exp(b - b_top),
+        )
+        total = _kl_terms(p, q, change - shift).sum(axis=-1)
+    impossible = ((b == -np.inf) & (a > -np.inf)).any(axis=-1)
+    return np.where(impossible, np.inf, total)[()]
+
+
+def kl_normal(
+    mean_p: ArrayLike, std_p: ArrayLike, mean_q: ArrayLike, std_q: ArrayLike
+) -> FloatArray:
+    r"""KL divergence of two normal distributions, :math:`\mathrm{KL}(p \| q)`.
+
+    With :math:`v = \sigma_p^2 / \sigma_q^2` it is
+    :math:`\tfrac12 (v - 1 - \log v) + (\mu_p - \mu_q)^2 / (2 \sigma_q^2)`.
+
+    Parameters
+    ----------
+    mean_p, std_p : array_like
+        Mean and standard deviation of the distribution that is sampled.
+    mean_q, std_q : array_like
+        Mean and standard deviation of the other one.  All four broadcast together.
+
+    Returns
+    -------
+    numpy.ndarray or numpy.floating
+        Divergences in nats.
+
+    Raises
+    ------
+    ValueError
+        If a mean is not finite, a standard deviation is not positive and finite, or the shapes
+        do not broadcast.
+    TypeError
+        If an argument is not real numbers.
+
+    Examples
+    --------
+    >>> print(f"{kl_normal(0, 1, 1, 1):.4f} nats")
+    0.5000 nats
+
+    References
+    ----------
+    Kullback (1959), *Information Theory and Statistics*, chapter 9.
+    Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
+    """
+    mean_p = _checks.as_float_array("mean_p", mean_p)
+    mean_q = _checks.as_float_array("mean_q", mean_q)
+    _checks.finite("mean_p", mean_p)
+    _checks.finite("mean_q", mean_q)
+    std_p = _checks.positive("std_p", std_p)
+    std_q = _checks.positive("std_q", std_q)
+    _checks.broadcast("mean_p, std_p, mean_q and std_q", mean_p, std_p, mean_q, std_q)
+    return (exp_gap(2 * log_ratio(std_p, std_q)) / 2 + ((mean_p - mean_q) / std_q) ** 2 / 2)[()]
+
+
+def kl_bernoulli(p: ArrayLike, q: ArrayLike) -> FloatArray:
+    r"""KL divergence of two coins, :math:`p \log\frac pq + (1-p) \log\frac{1-p}{1-q}`.
+
+    Parameters
+    ----------
+    p, q : array_like
+        Probabilities of success that broadcast together; the coin `p` is the one that is tossed.
+
+    Returns
+    -------
+    numpy.ndarray or numpy.floating
+        Divergences in nats; ``inf`` where `q` excludes an outcome that `p` produces.
+
+    Raises
+    ------
+    ValueError
+        If a probability is outside [0, 1] or not a number, or the shapes do not broadcast.
+    TypeError
+        If an argument is not real numbers.
+
+    Examples
+    --------
+    >>> print(f"{kl_bernoulli(0.9, 0.8):.4f} nats")
+    0.0367 nats
+
+    References
+    ----------
+    Cover and Thomas (2006), *Elements of Information Theory*, example 2.3.1.
+    Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
+    """
+    p, q = _checks.unit_interval("p", p), _checks.unit_interval("q", q)
+    _checks.broadcast("p and q", p, q)
+    p, q = np.stack([p, 1 - p], axis=-1), np.stack([q, 1 - q], axis=-1)
+    return kl_divergence(p, q)
+
+
+def kl_exponential(rate_p: ArrayLike, rate_q: ArrayLike) -> FloatArray:
+    r"""KL divergence of two exponential distributions, :math:`s - 1 - \log s`.
+
+    Here :math:`s` is `rate_q` / `rate_p`: the divergence of two exponentials is the function
+    that, on a probability ratio, is called k3.
+
+    Parameters
+    ----------
+    rate_p, rate_q : array_like
+        Rates (1 / mean) that broadcast together; samples come from the first.
+
+    Returns
+    -------
+    numpy.ndarray or numpy.floating
+        Divergences in nats.
+
+    Raises
+    ------
+    ValueError
+        If a rate is not positive and finite, or the shapes do not broadcast.
+    TypeError
+        If an argument is not real numbers.
+
+    Examples
+    --------
+    >>> print(f"{kl_exponential(1, 2):.4f} nats")
+    0.3069 nats
+
+    References
+    ----------
+    Nielsen and Nock (2010), "Entropies and cross-entropies of exponential families".
+    Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
+    """
+    rate_p = _checks.positive("rate_p", rate_p)
+    rate_q = _checks.positive("rate_q", rate_q)
+    _checks.broadcast("rate_p and rate_q", rate_p, rate_q)
+    return exp_gap(log_ratio(rate_q, rate_p))[()]
+
+
+def kl_multivariate_normal(
+    mean_p: ArrayLike, cov_p: ArrayLike, mean_q: ArrayLike, cov_q: ArrayLike
+) -> FloatArray:
+    r"""KL divergence of two multivariate normal distributions.
+
+    With :math:`\lambda_i` the eigenvalues of :math:`\Sigma_q^{-1} \Sigma_p` it is
+    :math:`\tfrac12 \sum_i (\lambda_i - 1 - \log \lambda_i)` plus half the squared
+    Mahalanobis distance of the means under :math:`\Sigma_q`.
+
+    Parameters
+    ----------
+    mean_p, cov_p : array_like
+        Mean, shape (d,), and covariance, shape (d, d), of the distribution that is sampled.
+    mean_q, cov_q : array_like
+        Mean and covariance of the other one, of the same shapes.
+
+    Returns
+    -------
+    numpy.floating
+        The divergence in nats.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, an entry is not finite, or a covariance is not symmetric and
+        positive definite.
+    TypeError
+        If an argument is not real numbers.
+
+    Examples
+    --------
+    >>> print(f"{kl_multivariate_normal([0, 0], np.eye(2), [1, 0], 2 * np.eye(2)):.4f} nats")
+    0.4431 nats
+
+    References
+    ----------
+    Kullback (1959), *Information Theory and Statistics*, chapter 9, equation 1.2.
+    Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
+    """
+    mean_p = _checks.as_float_array("mean_p", mean_p)
+    mean_q = _checks.as_float_array("mean_q", mean_q)
+    if mean_p.ndim != 1 or mean_p.size == 0:
+        raise ValueError(f"mean_p must have shape (d,), got {mean_p.shape}")
+    _checks.same_shape("mean_p", mean_p, "mean_q", mean_q)
+    _checks.finite("mean_p", mean_p)
+    _checks.finite("mean_q", mean_q)
+    cov_p, root_p = _checks.covariance("cov_p", cov_p, mean_p.size)
+    cov_q, root_q = _checks.covariance("cov_q", cov_q, mean_q.size)
+    # Eigenvalues less 1, from the difference of the covariances: near-equal ones keep digits.
+    half = np.linalg.solve(root_q, cov_p - cov_q)
+    excess = np.linalg.eigvalsh(np.linalg.solve(root_q, half.T))
+    if np.abs(excess).max() < 0.5:
+        shape_part = exp_gap(np.log1p(excess)).sum()
+    else:
+        log_det = 2 * (np.log(np.diag(root_p)) - np.log(np.diag(root_q))).sum()
+        shape_part = excess.sum() - log_det
+    distance = np.linalg.solve(root_q, mean_p - mean_q)
+    return (shape_part + distance @ distance) / 2
+
+
+def _log_sum_exp(x: FloatArray) -> FloatArray:
+    top = x.max(axis=-1, keepdims=True)
+    return top + np.log(np.exp(x - top).sum(axis=-1, keepdims=True))
+
+
+def _kl_terms(p: FloatArray, q: FloatArray, log_r: FloatArray) -> FloatArray:
+    """Return the terms q - p - p log(q/p), none of which is negative; 0 log 0 = 0."""
+    with np.errstate(all="ignore"):
+        # Where q/p is large, e^x could overflow although q does not, and nothing cancels.
+        terms = np.where(log_r > 1, q - p * (1 + log_r), p * exp_gap(log_r))
+        return np.where(p > 0, terms, q)
+
+
+def _weighted_sum(p: FloatArray, values: FloatArray) -> FloatArray:
+    """Return the expectation of `values` under `p`, with 0 * inf = 0."""
+    with np.errstate(invalid="ignore"):
+        return np.where(p > 0, p * values, 0).sum(axis=-1)
+
+
+def _in_base(nats: FloatArray, base: float | None) -> FloatArray:
+    if base is None:
+        return nats
+    if isinstance(base, bool) or not isinstance(base, int | float):
+        raise TypeError(f"base must be a number, got {type(base).__name__}")
+    if not (0 < base < math.inf) or base == 1:
+        raise ValueError(f"base must be positive, finite and not 1, got {base}")
+    return nats / math.log(base)
