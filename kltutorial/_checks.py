@@ -6,6 +6,8 @@ Every check raises an error that names the argument; none changes a value.
 from __future__ import annotations
 
 import math
+import operator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,10 @@ FloatArray = NDArray[np.floating[Any]]
 
 def as_float_array(name: str, value: ArrayLike) -> FloatArray:
     """`value` as a floating array: float32 and float64 are kept, integers become float64."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a rectangular array, got rows that differ") from None
     if array.dtype.kind in "iu":
         array = array.astype(np.float64)
     if array.dtype.kind != "f":
@@ -26,6 +31,25 @@ def as_float_array(name: str, value: ArrayLike) -> FloatArray:
     if array.dtype == np.float16:  # too coarse for a logarithm: 3 digits
         array = array.astype(np.float32)
     return array
+
+
+def integer(name: str, value: object) -> int:
+    """`value` as an int; raise unless it is an integer."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
+    return operator.index(value)
+
+
+def real(name: str, value: object) -> None:
+    """Raise unless `value` is one real number."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+
+
+def generator(name: str, value: object) -> None:
+    """Raise unless `value` is a random generator."""
+    if not isinstance(value, np.random.Generator):
+        raise TypeError(f"{name} must be a numpy.random.Generator, got {type(value).__name__}")
 
 
 def non_empty(name: str, array: NDArray[Any]) -> None:
@@ -46,10 +70,17 @@ def finite(name: str, array: FloatArray) -> None:
         raise ValueError(f"{name} must be finite")
 
 
+def real_array(name: str, value: ArrayLike) -> FloatArray:
+    """`value` as a floating array; raise if it is empty or an entry is not finite."""
+    array = as_float_array(name, value)
+    non_empty(name, array)
+    finite(name, array)
+    return array
+
+
 def positive(name: str, value: ArrayLike) -> FloatArray:
     """`value` as a floating array; raise unless every entry is finite and above zero."""
-    array = as_float_array(name, value)
-    finite(name, array)
+    array = real_array(name, value)
     if (array <= 0).any():
         raise ValueError(f"{name} must be positive, got {array.min():g}")
     return array
@@ -57,8 +88,7 @@ def positive(name: str, value: ArrayLike) -> FloatArray:
 
 def unit_interval(name: str, value: ArrayLike) -> FloatArray:
     """`value` as a floating array; raise unless every entry is in [0, 1]."""
-    array = as_float_array(name, value)
-    finite(name, array)
+    array = real_array(name, value)
     if (array < 0).any() or (array > 1).any():
         raise ValueError(f"{name} must be in [0, 1], got {array.min():g} to {array.max():g}")
     return array
@@ -66,6 +96,7 @@ def unit_interval(name: str, value: ArrayLike) -> FloatArray:
 
 def axis_of(name: str, array: NDArray[Any], axis: int) -> None:
     """Raise unless `axis` is an axis of `array`."""
+    integer("axis", axis)
     if not -array.ndim <= axis < array.ndim:
         raise ValueError(f"axis {axis} is out of range for {name} with shape {array.shape}")
 
@@ -80,7 +111,9 @@ def probabilities(name: str, value: ArrayLike, axis: int) -> FloatArray:
         raise ValueError(f"{name} must be non-negative, got {array.min():g}")
     total = array.sum(axis=axis, dtype=np.float64)
     size = array.shape[axis]
-    tolerance = max(1e-6, math.sqrt(size) * float(np.finfo(array.dtype).eps))
+    given = np.asarray(value).dtype  # float16 has been widened, but sums to 1 as float16 does
+    eps = np.finfo(given if given.kind == "f" else array.dtype).eps
+    tolerance = max(1e-6, math.sqrt(size) * float(eps))
     worst = float(np.abs(total - 1).max())
     if worst > tolerance:
         raise ValueError(
@@ -110,7 +143,9 @@ def covariance(name: str, value: ArrayLike, size: int) -> tuple[FloatArray, Floa
     if array.shape != (size, size):
         raise ValueError(f"{name} must have shape {(size, size)}, got {array.shape}")
     finite(name, array)
-    if not np.allclose(array, array.T, rtol=1e-10, atol=0):
+    scale = np.sqrt(np.abs(np.outer(array.diagonal(), array.diagonal())))
+    tolerance = max(1e-10, 64 * float(np.finfo(array.dtype).eps))
+    if (np.abs(array - array.T) > tolerance * scale).any():
         raise ValueError(f"{name} must be symmetric")
     try:
         return array, np.linalg.cholesky(array)
@@ -138,11 +173,18 @@ def broadcast(names: str, *arrays: NDArray[Any]) -> tuple[int, ...]:
 def distribution_pair(p: ArrayLike, q: ArrayLike, axis: int) -> tuple[FloatArray, FloatArray]:
     """Two checked distributions over the same outcomes, with `axis` moved last."""
     p, q = probabilities("p", p, axis), probabilities("q", q, axis)
-    if p.shape[axis] != q.shape[axis]:
+    return same_outcomes("p", p, "q", q, axis)
+
+
+def same_outcomes(
+    name_a: str, a: FloatArray, name_b: str, b: FloatArray, axis: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return both arrays with `axis` moved last; raise unless it is as long in both."""
+    if a.shape[axis] != b.shape[axis]:
         raise ValueError(
-            f"p and q must have the same outcomes along axis {axis}, "
-            f"got {p.shape[axis]} and {q.shape[axis]}"
+            f"{name_a} and {name_b} must have the same outcomes along axis {axis}, "
+            f"got {a.shape[axis]} and {b.shape[axis]}"
         )
-    p, q = np.moveaxis(p, axis, -1), np.moveaxis(q, axis, -1)
-    broadcast("p and q", p, q)
-    return p, q
+    a, b = np.moveaxis(a, axis, -1), np.moveaxis(b, axis, -1)
+    broadcast(f"{name_a} and {name_b}", a, b)
+    return a, b

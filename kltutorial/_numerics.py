@@ -30,7 +30,8 @@ def exp_gap(x: FloatArray) -> FloatArray:
             series += x.dtype.type(coefficient)
         series *= x
         series *= x
-        return np.where(np.abs(x) < 1, series, np.expm1(x) - x)
+        # Far beyond overflow the subtraction no longer matters, and inf - inf would be NaN.
+        return np.where(np.abs(x) < 1, series, np.expm1(x) - np.minimum(x, 1e6))
 
 
 def log(x: FloatArray) -> FloatArray:

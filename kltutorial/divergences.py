@@ -50,7 +50,7 @@ def entropy(p: ArrayLike, *, axis: int = -1, base: float | None = None) -> Float
         If `p` is empty, negative, not finite or not normalised, or `base` is not a positive
         number other than 1.
     TypeError
-        If `p` is not real numbers.
+        If `p` is not real numbers, `axis` not an integer, or `base` not a number.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def cross_entropy(
         If `p` or `q` is empty, negative, not finite or not normalised, if they do not
         broadcast, or if `base` is not a positive number other than 1.
     TypeError
-        If `p` or `q` is not real numbers.
+        If `p` or `q` is not real numbers, `axis` not an integer, or `base` not a number.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def kl_divergence(
         If `p` or `q` is empty, negative, not finite or not normalised, if they do not
         broadcast, or if `base` is not a positive number other than 1.
     TypeError
-        If `p` or `q` is not real numbers.
+        If `p` or `q` is not real numbers, `axis` not an integer, or `base` not a number.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def kl_divergence(
 
     References
     ----------
-    Kullback and Leibler (1951), "On information and sufficiency", equation 2.4.
+    Kullback and Leibler (1951), "On information and sufficiency", section 2.
     Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
     """
     p, q = _checks.distribution_pair(p, q, axis)
@@ -182,9 +182,9 @@ def kl_from_logits(p_logits: ArrayLike, q_logits: ArrayLike, *, axis: int = -1) 
     ------
     ValueError
         If an argument is empty or holds NaN or ``+inf``, if a distribution has no outcome left,
-        or if the shapes do not broadcast.
+        or if the outcomes do not match or the other axes do not broadcast.
     TypeError
-        If an argument is not real numbers.
+        If an argument is not real numbers, or `axis` not an integer.
 
     Examples
     --------
@@ -197,21 +197,22 @@ def kl_from_logits(p_logits: ArrayLike, q_logits: ArrayLike, *, axis: int = -1) 
     """
     a = _checks.logits("p_logits", p_logits, axis)
     b = _checks.logits("q_logits", q_logits, axis)
-    shape = _checks.broadcast("p_logits and q_logits", a, b)
-    a = np.moveaxis(np.broadcast_to(a, shape), axis, -1)
-    b = np.moveaxis(np.broadcast_to(b, shape), axis, -1)
+    a, b = _checks.same_outcomes("p_logits", a, "q_logits", b, axis)
+    a, b = np.broadcast_arrays(a, b)
     with np.errstate(all="ignore"):
         # Everything is measured from p's likeliest outcome: a constant that was added to either
         # side drops out before it can cost digits.
         top = np.argmax(a, axis=-1, keepdims=True)
         a_top, b_top = np.take_along_axis(a, top, -1), np.take_along_axis(b, top, -1)
-        change = (b - a) - (b_top - a_top)
+        change, lost = _difference(b, a)
+        change = change - np.take_along_axis(change, top, -1)
+        change = change + (lost - np.take_along_axis(lost, top, -1))
         log_p = (a - a_top) - _log_sum_exp(a - a_top)
         log_q = (b - b_top) - _log_sum_exp(b - b_top)
         p, q, log_p_top = np.exp(log_p), np.exp(log_q), log_p.max(axis=-1, keepdims=True)
         # log of sum(p * exp(change)), from the small sum of its departures from 1 if it is small.
         departures = np.where(
-            np.abs(change) < 1, p * np.expm1(change), np.exp(log_p_top + b - b_top) - p
+            np.abs(change) < 1, p * np.expm1(change), np.exp(log_p_top + (b - b_top)) - p
         )
         departure = departures.sum(axis=-1, keepdims=True)
         shift = np.where(
@@ -247,8 +248,8 @@ def kl_normal(
     Raises
     ------
     ValueError
-        If a mean is not finite, a standard deviation is not positive and finite, or the shapes
-        do not broadcast.
+        If an argument is empty, a mean is not finite, a standard deviation is not positive and
+        finite, or the shapes do not broadcast.
     TypeError
         If an argument is not real numbers.
 
@@ -262,14 +263,14 @@ def kl_normal(
     Kullback (1959), *Information Theory and Statistics*, chapter 9.
     Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
     """
-    mean_p = _checks.as_float_array("mean_p", mean_p)
-    mean_q = _checks.as_float_array("mean_q", mean_q)
-    _checks.finite("mean_p", mean_p)
-    _checks.finite("mean_q", mean_q)
+    mean_p = _checks.real_array("mean_p", mean_p)
+    mean_q = _checks.real_array("mean_q", mean_q)
     std_p = _checks.positive("std_p", std_p)
     std_q = _checks.positive("std_q", std_q)
     _checks.broadcast("mean_p, std_p, mean_q and std_q", mean_p, std_p, mean_q, std_q)
-    return (exp_gap(2 * log_ratio(std_p, std_q)) / 2 + ((mean_p - mean_q) / std_q) ** 2 / 2)[()]
+    with np.errstate(over="ignore"):
+        distance = (mean_p - mean_q) / std_q
+        return (exp_gap(2 * log_ratio(std_p, std_q)) / 2 + distance**2 / 2)[()]
 
 
 def kl_bernoulli(p: ArrayLike, q: ArrayLike) -> FloatArray:
@@ -288,7 +289,8 @@ def kl_bernoulli(p: ArrayLike, q: ArrayLike) -> FloatArray:
     Raises
     ------
     ValueError
-        If a probability is outside [0, 1] or not a number, or the shapes do not broadcast.
+        If an argument is empty, a probability is outside [0, 1] or not a number, or the shapes
+        do not broadcast.
     TypeError
         If an argument is not real numbers.
 
@@ -304,8 +306,11 @@ def kl_bernoulli(p: ArrayLike, q: ArrayLike) -> FloatArray:
     """
     p, q = _checks.unit_interval("p", p), _checks.unit_interval("q", q)
     _checks.broadcast("p and q", p, q)
-    p, q = np.stack([p, 1 - p], axis=-1), np.stack([q, 1 - q], axis=-1)
-    return kl_divergence(p, q)
+    with np.errstate(all="ignore"):
+        # Of 1 - p and 1 - q the difference is p - q, which the two roundings would blur.
+        relative = (p - q) / (1 - p)
+        failure = np.where(np.abs(relative) < 0.5, np.log1p(relative), np.log1p(-q) - np.log1p(-p))
+    return (_kl_terms(p, q, log_ratio(q, p)) + _kl_terms(1 - p, 1 - q, failure))[()]
 
 
 def kl_exponential(rate_p: ArrayLike, rate_q: ArrayLike) -> FloatArray:
@@ -327,7 +332,8 @@ def kl_exponential(rate_p: ArrayLike, rate_q: ArrayLike) -> FloatArray:
     Raises
     ------
     ValueError
-        If a rate is not positive and finite, or the shapes do not broadcast.
+        If an argument is empty, a rate is not positive and finite, or the shapes do not
+        broadcast.
     TypeError
         If an argument is not real numbers.
 
@@ -383,7 +389,7 @@ def kl_multivariate_normal(
 
     References
     ----------
-    Kullback (1959), *Information Theory and Statistics*, chapter 9, equation 1.2.
+    Kullback (1959), *Information Theory and Statistics*, chapter 9.
     Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
     """
     mean_p = _checks.as_float_array("mean_p", mean_p)
@@ -405,6 +411,14 @@ def kl_multivariate_normal(
         shape_part = excess.sum() - log_det
     distance = np.linalg.solve(root_q, mean_p - mean_q)
     return (shape_part + distance @ distance) / 2
+
+
+def _difference(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return x - y and what its rounding lost (Knuth's two-sum); 0 where x - y is infinite."""
+    difference = x - y
+    step = difference - x
+    lost = (x - (difference - step)) - (y + step)
+    return difference, np.where(np.isfinite(lost), lost, 0)
 
 
 def _log_sum_exp(x: FloatArray) -> FloatArray:
@@ -429,8 +443,7 @@ def _weighted_sum(p: FloatArray, values: FloatArray) -> FloatArray:
 def _in_base(nats: FloatArray, base: float | None) -> FloatArray:
     if base is None:
         return nats
-    if isinstance(base, bool) or not isinstance(base, int | float):
-        raise TypeError(f"base must be a number, got {type(base).__name__}")
+    _checks.real("base", base)
     if not (0 < base < math.inf) or base == 1:
         raise ValueError(f"base must be positive, finite and not 1, got {base}")
     return nats / math.log(base)

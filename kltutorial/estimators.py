@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from statistics import NormalDist
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -60,7 +58,7 @@ def k1(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
     Raises
     ------
     ValueError
-        If the shapes differ, `logp` is not finite, or `logq` is NaN or ``+inf``.
+        If the shapes differ or are empty, `logp` is not finite, or `logq` is NaN or ``+inf``.
     TypeError
         If an argument is not real numbers.
 
@@ -96,7 +94,7 @@ def k2(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
     Raises
     ------
     ValueError
-        If the shapes differ, `logp` is not finite, or `logq` is NaN or ``+inf``.
+        If the shapes differ or are empty, `logp` is not finite, or `logq` is NaN or ``+inf``.
     TypeError
         If an argument is not real numbers.
 
@@ -110,8 +108,7 @@ def k2(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
     Schulman (2020), "Approximating KL divergence", with our p his q.
     Derived in :doc:`Three estimators </book/three_estimators>`.
     """
-    x = _log_r(logp, logq)
-    return x * x / 2
+    return _half_square(_log_r(logp, logq))
 
 
 def k3(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
@@ -135,7 +132,7 @@ def k3(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
     Raises
     ------
     ValueError
-        If the shapes differ, `logp` is not finite, or `logq` is NaN or ``+inf``.
+        If the shapes differ or are empty, `logp` is not finite, or `logq` is NaN or ``+inf``.
     TypeError
         If an argument is not real numbers.
 
@@ -168,7 +165,7 @@ def optimal_control_variate(logp: ArrayLike, logq: ArrayLike) -> float:
     Returns
     -------
     float
-        λ*; 0 where r does not vary or overflows, so that there is nothing to gain.
+        λ*; 0 where r does not vary, or a value is infinite, so that there is nothing to gain.
 
     Raises
     ------
@@ -189,9 +186,8 @@ def optimal_control_variate(logp: ArrayLike, logq: ArrayLike) -> float:
     Owen (2013), *Monte Carlo theory, methods and examples*, section 8.9.
     Derived in :doc:`Three estimators </book/three_estimators>`.
     """
-    x = _log_r(logp, logq)
-    _checks.non_empty("logp", x)
-    return _best_weight(_Moments.of(_columns(x.ravel(), "optimal")).comoment)
+    columns = _columns(_log_r(logp, logq).ravel(), "optimal")
+    return _best_weight(_Moments.of(columns).comoment)
 
 
 class EstimatorMoments(NamedTuple):
@@ -245,11 +241,11 @@ def estimator_moments(
         raise ValueError("q must be positive wherever p is: the estimate is infinite elsewhere")
     weight = p[possible].astype(np.float64)
     columns = _columns(log_ratio(q[possible], p[possible]), estimator)
-    moments = _Moments.of(columns, weight / weight.sum())
-    combination = _combination(estimator, moments.comoment)
-    return EstimatorMoments(
-        _combine(combination, moments.mean), _root(combination, moments.comoment)
-    )
+    weight = weight / weight.sum()
+    combination = _combination(estimator, _Moments.of(columns, weight).comoment)
+    used = combination != 0  # a column of weight 0 may have overflowed, and 0 * inf is NaN
+    moments = _Moments.of((combination[used] @ columns[used])[None], weight)
+    return EstimatorMoments(float(moments.mean[0]), float(moments.comoment[0, 0]) ** 0.5)
 
 
 def shifted_normal_moments(shift: float, *, estimator: Estimator = "k3") -> EstimatorMoments:
@@ -296,9 +292,9 @@ def shifted_normal_moments(shift: float, *, estimator: Estimator = "k3") -> Esti
     if array.ndim:
         raise TypeError(f"shift must be a single number, got shape {array.shape}")
     _checks.finite("shift", array)
-    m: FloatArray = array.astype(np.float64) ** 2
-    kl = m / 2
     with np.errstate(over="ignore", invalid="ignore"):
+        m: FloatArray = array.astype(np.float64) ** 2
+        kl = m / 2
         if estimator == "k1":
             mean, variance = kl, m
         elif estimator == "k2":
@@ -306,11 +302,12 @@ def shifted_normal_moments(shift: float, *, estimator: Estimator = "k3") -> Esti
         elif estimator == "k3":
             mean, variance = kl, exp_gap(m)
         else:
-            mean, variance = kl, m * (exp_gap(m) / np.expm1(m)) if m > 0 else m
+            gain = exp_gap(m) / np.expm1(m) if 0 < m < 1 else 1 - m / np.expm1(m)
+            mean, variance = kl, m * gain if 0 < m < 700 else m
     return EstimatorMoments(float(mean), float(np.sqrt(variance)))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class KLEstimate:
     """Estimate of KL(p || q) with its uncertainty; made by :func:`estimate_kl`.
 
@@ -384,10 +381,13 @@ class KLEstimate:
         ------
         ValueError
             If `level` is not between 0 and 1.
+        TypeError
+            If `level` is not a number.
         """
+        _checks.real("level", level)
         if not 0 < level < 1:
             raise ValueError(f"level must be between 0 and 1, got {level}")
-        half = NormalDist().inv_cdf((1 + level) / 2) * self.std_error
+        half = -NormalDist().inv_cdf((1 - level) / 2) * self.std_error
         return self.mean - half, self.mean + half
 
     def __add__(self, other: KLEstimate) -> KLEstimate:
@@ -422,11 +422,18 @@ class KLEstimate:
     def _residual_comoment(self, clusters: _Moments) -> FloatArray:
         """Co-moments of (sequence sum - mean per token * sequence length), the ratio estimator.
 
-        Cochran (1977), *Sampling Techniques*, section 6.5.
+        Cochran (1977), *Sampling Techniques*, chapter 6.
         """
-        with np.errstate(invalid="ignore"):
-            project = np.column_stack([np.eye(self._units.mean.size), -self._units.mean])
-            return project @ clusters.comoment @ project.T
+        sums, lengths = clusters.comoment[:-1], clusters.comoment[-1, -1]
+        mean = self._units.mean
+        with np.errstate(invalid="ignore", over="ignore"):
+            cross = np.outer(mean, sums[:, -1])
+            square = np.outer(mean, mean * lengths)
+            residuals = sums[:, :-1] - cross - cross.T + square
+            # What is left where everything cancels is rounding, and no weight may rest on it.
+            size = np.abs(sums[:, :-1]) + np.abs(cross) + np.abs(cross.T) + np.abs(square)
+            noise = (np.abs(residuals) <= 1e-14 * size) & np.isfinite(size)
+            return np.where(noise, 0.0, residuals)
 
 
 def estimate_kl(
@@ -442,7 +449,7 @@ def estimate_kl(
     One-dimensional input is taken as independent samples.  Two-dimensional input, (sequences,
     tokens), gives the mean per token or per sequence; either way the sequences are the
     independent samples, since tokens within one depend on one another.  Memory beyond the
-    inputs does not grow with them.
+    inputs does not grow with them if they are float32 or float64 arrays; others are converted.
 
     Parameters
     ----------
@@ -509,9 +516,6 @@ def estimate_kl(
         as_row = logp[None], logq[None], None if mask is None else mask[None]
         units, _ = _moments_of_rows(*as_row, estimator)
         return KLEstimate(estimator, "sample", units, None)
-    if mask is not None and not mask.any(axis=1).all():
-        empty = int(np.argmin(mask.any(axis=1)))
-        raise ValueError(f"where must keep at least one token of each sequence; {empty} has none")
     tokens, sequences = _moments_of_rows(logp, logq, mask, estimator)
     if unit == "token":
         return KLEstimate(estimator, "token", tokens, sequences)
@@ -570,7 +574,7 @@ def estimate_kl_chunks(
     return merged
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Moments:
     """Count, means and co-moments (sums of products of deviations) of a few columns."""
 
@@ -584,6 +588,8 @@ class _Moments:
         columns = columns.astype(np.float64, copy=False)
         with np.errstate(invalid="ignore", over="ignore"):
             mean = np.average(columns, axis=1, weights=weights)
+            # A column that does not vary must have no variance, not that of its mean's rounding.
+            mean = np.where(columns.min(axis=1) == columns.max(axis=1), columns[:, 0], mean)
             deviations = columns - mean[:, None]
             scaled = deviations if weights is None else deviations * weights
             return cls(columns.shape[1], mean, scaled @ deviations.T)
@@ -592,7 +598,11 @@ class _Moments:
         count = self.count + other.count
         with np.errstate(invalid="ignore", over="ignore"):
             step = other.mean - self.mean
-            mean = self.mean + step * (other.count / count)
+            mean = np.where(
+                np.isfinite(step),
+                self.mean + step * (other.count / count),
+                self.mean * (self.count / count) + other.mean * (other.count / count),
+            )
             between = np.outer(step, step) * (self.count * other.count / count)
             return _Moments(count, mean, self.comoment + other.comoment + between)
 
@@ -607,8 +617,8 @@ def _moments_of_rows(
     """Moments over entries, and over rows (the sums of each row, then its count of entries)."""
     n_rows, n_columns = logp.shape
     rows_at_once = max(1, _BLOCK // n_columns)
-    entries: list[_Moments] = []
-    rows: list[_Moments] = []
+    entries: _Moments | None = None
+    rows: _Moments | None = None
     for start in range(0, n_rows, rows_at_once):
         row = slice(start, start + rows_at_once)
         sums: FloatArray | float = 0.0
@@ -620,11 +630,21 @@ def _moments_of_rows(
             columns = _columns(x, estimator)
             kept = columns.reshape(len(columns), -1) if mask is None else columns[:, keep]
             if kept.size:
-                entries.append(_Moments.of(kept))
+                entries = _merged(entries, _Moments.of(kept))
             counts = np.broadcast_to(keep, x.shape)
             sums = sums + np.stack([*columns, counts]).sum(axis=2, dtype=np.float64)
-        rows.append(_Moments.of(np.asarray(sums)))
-    return reduce(add, entries), reduce(add, rows)
+        sums = np.asarray(sums)
+        if not sums[-1].all():
+            empty = start + int(np.argmin(sums[-1]))
+            raise ValueError(
+                f"where must keep at least one token of each sequence; {empty} has none"
+            )
+        rows = _merged(rows, _Moments.of(sums))
+    return cast(_Moments, entries), cast(_Moments, rows)  # the input is not empty
+
+
+def _merged(done: _Moments | None, new: _Moments) -> _Moments:
+    return new if done is None else done + new
 
 
 def _log_r(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
@@ -632,17 +652,24 @@ def _log_r(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
     logp = _checks.as_float_array("logp", logp)
     logq = _checks.as_float_array("logq", logq)
     _checks.same_shape("logp", logp, "logq", logq)
+    _checks.non_empty("logp", logp)
     if not np.isfinite(logp).all():
         raise ValueError("logp must be finite: the samples come from p, so p can produce them")
     _checks.no_nan("logq", logq)
     if (logq == np.inf).any():
         raise ValueError("logq must not contain +inf")
-    return logq - logp
+    with np.errstate(over="ignore"):
+        return logq - logp
+
+
+def _half_square(x: FloatArray) -> FloatArray:
+    with np.errstate(over="ignore"):
+        return x * x / 2
 
 
 _ELEMENTWISE: dict[str, Callable[[FloatArray], FloatArray]] = {
     "k1": np.negative,
-    "k2": lambda x: x * x / 2,
+    "k2": _half_square,
     "k3": exp_gap,
 }
 
@@ -671,7 +698,7 @@ def _combine(weights: FloatArray, mean: FloatArray) -> float:
     return float(weights[weights != 0] @ mean[weights != 0])
 
 
-def _root(weights: FloatArray, comoment: FloatArray, degrees: int | float = 1) -> float:
+def _root(weights: FloatArray, comoment: FloatArray, degrees: float) -> float:
     """Return the standard deviation of the weighted columns; NaN without degrees of freedom."""
     if degrees < 1:
         return float("nan")

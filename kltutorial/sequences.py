@@ -50,7 +50,7 @@ class TabularLM:
         If the shapes of `tables` do not fit together, a row allows no token, a logit is NaN or
         ``+inf``, or `eos` is not a token.
     TypeError
-        If `tables` is not real numbers.
+        If `tables` is not real numbers, or `eos` not an integer.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class TabularLM:
             if t > 1 and contexts < vocabulary ** (t - 1) and len(table) != contexts:
                 raise ValueError(f"tables[{t}] must have {contexts} contexts, as tables[{t - 1}]")
             contexts = len(table)
-        if eos is not None and not 0 <= eos < vocabulary:
+        if eos is not None and not 0 <= _checks.integer("eos", eos) < vocabulary:
             raise ValueError(f"eos must be a token in 0..{vocabulary - 1}, got {eos}")
         self.vocabulary = vocabulary
         self.horizon = len(logits)
@@ -120,18 +120,19 @@ class TabularLM:
         ValueError
             If a size is not positive, `order` is negative, or `eos` is not a token.
         TypeError
-            If `rng` is not a generator.
+            If `rng` is not a generator, or another argument is not an integer.
 
         Examples
         --------
         >>> TabularLM.random(4, 5, np.random.default_rng(0))
         TabularLM(vocabulary=4, horizon=5)
         """
-        if not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+        _checks.generator("rng", rng)
+        _checks.integer("vocabulary", vocabulary)
+        _checks.integer("horizon", horizon)
         if vocabulary < 1 or horizon < 1:
             raise ValueError(f"vocabulary and horizon must be positive: {vocabulary}, {horizon}")
-        if order is not None and order < 0:
+        if order is not None and _checks.integer("order", order) < 0:
             raise ValueError(f"order must not be negative, got {order}")
         depth = horizon - 1 if order is None else min(order, horizon - 1)
         tables = [rng.normal(size=(vocabulary**t, vocabulary)) for t in range(depth + 1)]
@@ -152,12 +153,23 @@ class TabularLM:
         TabularLM
             The other model; this one is unchanged.
 
+        Raises
+        ------
+        ValueError
+            If `scale` is not finite.
+        TypeError
+            If `scale` is not a number or `rng` is not a generator.
+
         Examples
         --------
         >>> model = TabularLM.random(4, 5, np.random.default_rng(0))
         >>> model.perturbed(0.5, np.random.default_rng(1))
         TabularLM(vocabulary=4, horizon=5)
         """
+        _checks.real("scale", scale)
+        if not np.isfinite(scale):
+            raise ValueError(f"scale must be finite, got {scale}")
+        _checks.generator("rng", rng)
         noisy = [table + scale * rng.normal(size=table.shape) for table in self._log_probs]
         return TabularLM(noisy, eos=self.eos)
 
@@ -182,6 +194,8 @@ class TabularLM:
         ------
         ValueError
             If `n` is not positive.
+        TypeError
+            If `n` is not an integer or `rng` is not a generator.
 
         Examples
         --------
@@ -189,14 +203,17 @@ class TabularLM:
         >>> model.sample(2, np.random.default_rng(0)).shape
         (2, 5)
         """
-        if n < 1:
+        _checks.generator("rng", rng)
+        if _checks.integer("n", n) < 1:
             raise ValueError(f"n must be positive, got {n}")
         tokens: IntArray = np.empty((n, self.horizon), dtype=np.int64)
         context: IntArray = np.zeros(n, dtype=np.int64)
         for t, table in enumerate(self._log_probs):
-            cumulative = np.exp(table).cumsum(axis=1)[:, :-1]
+            cumulative = np.exp(table).cumsum(axis=1)
+            cumulative /= cumulative[:, -1:]
             draws = rng.random((n, 1))
-            tokens[:, t] = (draws > cumulative[context]).sum(axis=1)
+            # Not ">": a draw of exactly 0 must not give a token of probability 0.
+            tokens[:, t] = (draws >= cumulative[context]).sum(axis=1)
             context = self._next_context(context, tokens[:, t], t)
         if self.eos is None:
             return tokens
@@ -220,7 +237,7 @@ class TabularLM:
         Raises
         ------
         ValueError
-            If the shape does not fit or a token is not in the vocabulary.
+            If the shape does not fit, there is no sequence, or a token is not in the vocabulary.
         TypeError
             If `tokens` is not integers.
 
@@ -235,8 +252,10 @@ class TabularLM:
             raise TypeError(f"tokens must be integers, got dtype {tokens.dtype}")
         if tokens.ndim != 2 or tokens.shape[1] != self.horizon:
             raise ValueError(f"tokens must have shape (n, {self.horizon}), got {tokens.shape}")
-        if tokens.size and not 0 <= tokens.min() <= tokens.max() < self.vocabulary:
+        _checks.non_empty("tokens", tokens)
+        if not 0 <= tokens.min() <= tokens.max() < self.vocabulary:
             raise ValueError(f"tokens must be in 0..{self.vocabulary - 1}")
+        tokens = tokens.astype(np.int64)  # an unsigned token times an int would be a float
         result = np.empty(tokens.shape)
         context: IntArray = np.zeros(len(tokens), dtype=np.int64)
         for t, table in enumerate(self._log_probs):
@@ -284,6 +303,8 @@ class TabularLM:
         ------
         ValueError
             If the models do not fit together.
+        TypeError
+            If `other` is not a model.
 
         Examples
         --------
@@ -296,23 +317,25 @@ class TabularLM:
         Cover and Thomas (2006), *Elements of Information Theory*, theorem 2.5.3.
         Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
         """
+        if not isinstance(other, TabularLM):
+            raise TypeError(f"other must be a TabularLM, got {type(other).__name__}")
         mine = (self.vocabulary, self.horizon, self.eos)
         theirs = (other.vocabulary, other.horizon, other.eos)
         if mine != theirs:
             raise ValueError(f"other must have (vocabulary, horizon, eos) {mine}, got {theirs}")
         total = 0.0
-        reach = np.ones(1)  # probability of each context: that of the model with more of them
-        for t, (p, q) in enumerate(zip(self._log_probs, other._log_probs, strict=True)):
-            number = np.arange(len(reach))
+        joint = np.ones((1, 1))  # probability of each context and the token after it
+        for p, q in zip(self._log_probs, other._log_probs, strict=True):
+            number = np.arange(max(len(p), len(q)))  # contexts of the model with more of them
+            reach = joint.reshape(-1, len(number)).sum(axis=0)
             p, q = p[number % len(p)], q[number % len(q)]
-            total += float(reach @ kl_from_logits(p, q))
-            if t + 1 == self.horizon:
+            reached = reach > 0  # elsewhere q may exclude anything: 0 * inf is 0
+            if not reached.any():
                 break
+            total += float(reach[reached] @ kl_from_logits(p[reached], q[reached]))
             joint = reach[:, None] * np.exp(p)
             if self.eos is not None:
                 joint[:, self.eos] = 0.0
-            contexts = max(len(self._log_probs[t + 1]), len(other._log_probs[t + 1]))
-            reach = joint.reshape(-1, contexts).sum(axis=0)
         return total
 
     def __repr__(self) -> str:

@@ -1,0 +1,71 @@
+# Every target sets up what it needs: .venv/, with exactly the versions in requirements.txt.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help book test check browser notebooks claims lab serve clean
+
+PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys, ensurepip; \
+	sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+READY := .venv/ready
+NOTEBOOKS = $(wildcard book/*.ipynb)
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## */\1	/p' Makefile | expand -t 12
+
+book: build  ## build the website
+	@echo 'Open _build/html/index.html'
+
+test: browser check  ## all tests, the last of them on the website in a browser
+	$(BIN)/pytest tests/site
+
+check: $(READY)  ## all tests that need no browser
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+	$(BIN)/pytest --quiet --doctest-modules --cov --ignore tests/site kltutorial tests
+	$(BIN)/pytest --quiet --nbval --numprocesses auto --dist loadscope $(NOTEBOOKS)
+	@$(MAKE) --no-print-directory build
+
+# From nothing each time: Sphinx keeps pages whose source is gone, and does not repeat the
+# warnings of pages that have not changed.
+.PHONY: build
+build: $(READY)
+	rm -rf _build
+	$(BIN)/jupyter-book build . -W -n --keep-going
+
+browser: $(READY)
+	@$(BIN)/python tests/site/chromium.py
+
+# Without times, without the kernel's version, and with what a cell prints in one piece however
+# it arrived: running twice changes nothing.
+notebooks: $(READY)  ## execute the notebooks in place
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
+		--ExecutePreprocessor.record_timing=False \
+		--NotebookExporter.preprocessors=nbconvert.preprocessors.CoalesceStreamsPreprocessor \
+		--ClearMetadataPreprocessor.enabled=True \
+		--ClearMetadataPreprocessor.clear_cell_metadata=False \
+		--ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec $(NOTEBOOKS)
+
+claims: $(READY)  ## rewrite book/claims.md from the tests
+	$(BIN)/python -m tests.claims
+
+lab: $(READY)  ## open a copy of the notebooks in JupyterLab; what you change there stays
+	@mkdir -p _lab
+	@for f in book/*.md $(NOTEBOOKS); do test -e _lab/$${f##*/} || cp $$f _lab/; done
+	$(BIN)/jupyter lab _lab
+
+serve: $(if $(wildcard _build/html/index.html),$(READY),book)  ## show the website at localhost:8000
+	$(BIN)/python -m http.server --bind localhost --directory _build/html
+
+clean:  ## remove what was built; .venv/ and _lab/ stay
+	rm -rf _build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+$(READY): requirements.txt pyproject.toml
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 with its venv module is needed: put python3.11' \
+		'on PATH, or say make PYTHON=/path/to/python3.11.'; exit 1; }
+	@test -x $(BIN)/python || '$(PYTHON)' -m venv .venv
+	@echo 'Installing the pinned packages into .venv/ (a few minutes, only once) ...'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@

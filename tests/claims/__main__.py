@@ -1,0 +1,65 @@
+"""Write the claims page of the book: ``python -m tests.claims``."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from functools import partial
+from pathlib import Path
+
+from tests.claims import load
+from tests.claims.pages import ROOT, Statement, paths, statements
+
+PAGE = ROOT / "book" / "claims.md"
+
+HEAD = """\
+# Claims
+
+Every number and every property that these pages state is computed again by a test.
+A claim in the text is a link that wears a small tick; it leads here, to the code that was run.
+The test reads the value from the page and compares it, digit by digit, with what the code returns.
+A claim without a test fails, and so does a test without a claim, or a result that is not marked.
+`make check` runs them all.
+"""
+
+
+def title(page: str) -> str:
+    """Return the first heading of a page."""
+    path = ROOT / page
+    text = path.read_text("utf-8")
+    if path.suffix == ".ipynb":
+        text = "".join(json.loads(text)["cells"][0]["source"])
+    return next(line[2:] for line in text.splitlines() if line.startswith("# "))
+
+
+def render() -> str:
+    """Return the claims page."""
+    printed: dict[str, list[Statement]] = {}
+    for path in paths():
+        for statement in statements(path):
+            printed.setdefault(statement.name, []).append(statement)
+    parts = [HEAD]
+    previous = None
+    for name, claim in load().items():
+        function = claim.func if isinstance(claim, partial) else claim
+        if previous is None or function.__module__ != previous.__module__:
+            parts.append(f"## {inspect.getmodule(function).__doc__.strip().rstrip('.')}\n")
+        where = dict.fromkeys((s.text, s.page) for s in printed.get(name, []))
+        places = "; ".join(f"*{text}* in [{title(page)}]({link(page)})" for text, page in where)
+        parts.append(f"### {name}\n\nPrinted: {places}.\n")
+        if function is not previous:
+            code = re.sub(r"\A@claim.*\n", "", inspect.getsource(function)).rstrip()
+            parts.append(f"{inspect.getdoc(function)}\n\n```python\n{code}\n```\n")
+        previous = function
+    return "\n".join(parts)
+
+
+def link(page: str) -> str:
+    """Return the address of a page, seen from the claims page."""
+    return Path(page).name if page.startswith("book/") else f"../{page}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), "utf-8")
+    print(f"wrote {PAGE.relative_to(ROOT)}")

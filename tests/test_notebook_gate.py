@@ -1,0 +1,102 @@
+"""The notebook gate has teeth: a wrong package makes strict nbval fail."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# What goes wrong: the chapter that notices, the module, its right line and a wrong one.
+FAULTS = {
+    "sign of k1": (
+        "three_estimators",
+        "estimators",
+        "return -_log_r(logp, logq)",
+        "return _log_r(logp, logq)",
+    ),
+    "no half in k2": ("three_estimators", "estimators", "return x * x / 2", "return x * x"),
+    "ratio of k3 inverted": (
+        "three_estimators",
+        "estimators",
+        "return exp_gap(_log_r(logp, logq))",
+        "return exp_gap(-_log_r(logp, logq))",
+    ),
+    "k3 without its series": ("three_estimators", "_numerics", "np.abs(x) < 1", "np.abs(x) < 0"),
+    "tokens taken as independent": (
+        "three_estimators",
+        "estimators",
+        "if self._clusters is None:\n            return self.std",
+        "if True:\n            return self.std",
+    ),
+    "variance where the deviation belongs": (
+        "three_estimators",
+        "estimators",
+        "float(np.sqrt(variance))",
+        "float(variance)",
+    ),
+    "arguments of the divergence swapped": (
+        "kl_divergence",
+        "divergences",
+        "terms = _kl_terms(p, q, log_ratio(q, p))",
+        "terms = _kl_terms(q, p, log_ratio(p, q))",
+    ),
+    "wrong base": ("kl_divergence", "divergences", "math.log(base)", "math.log10(base)"),
+    "no half in the normal": ("kl_divergence", "divergences", "distance**2 / 2", "distance**2"),
+    "prefixes from the reference": (
+        "kl_divergence",
+        "sequences",
+        "joint = reach[:, None] * np.exp(p)",
+        "joint = reach[:, None] * np.exp(q)",
+    ),
+    "a figure's curve": (
+        "kl_divergence",
+        "plotting",
+        "r, np.log(r), color",
+        "r, np.log2(r), color",
+    ),
+}
+
+
+def run_notebook(folder: Path, chapter: str) -> subprocess.CompletedProcess[str]:
+    """Run strict nbval on a chapter with the package that lies in `folder`."""
+    notebook = shutil.copy(ROOT / "book" / f"{chapter}.ipynb", folder)
+    options = ["--nbval", "--nbval-current-env", "--maxfail=1", "-q", "-p", "no:cacheprovider"]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "-c", os.devnull, "--rootdir", folder, notebook],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """Return a folder with a copy of the package."""
+    shutil.copytree(ROOT / "kltutorial", tmp_path / "kltutorial")
+    return tmp_path
+
+
+@pytest.mark.parametrize("chapter", sorted({chapter for chapter, *_ in FAULTS.values()}))
+def test_an_unchanged_copy_passes(package: Path, chapter: str) -> None:
+    run = run_notebook(package, chapter)
+    assert run.returncode == pytest.ExitCode.OK, run.stdout
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_noticed(package: Path, fault: str) -> None:
+    chapter, module, right, wrong = FAULTS[fault]
+    path = package / "kltutorial" / f"{module}.py"
+    source = path.read_text("utf-8")
+    assert source.count(right) == 1, f"{module}.py must have {right!r} once"
+    path.write_text(source.replace(right, wrong), "utf-8")
+    run = run_notebook(package, chapter)
+    assert run.returncode == pytest.ExitCode.TESTS_FAILED, run.stdout
+    assert "1 failed" in run.stdout

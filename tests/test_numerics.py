@@ -1,0 +1,93 @@
+import mpmath
+import numpy as np
+import pytest
+
+from kltutorial import k3
+from kltutorial._numerics import exp_gap, log, log_ratio
+from tests.strategies import exactly, relative_error, ulps
+
+FLOATS = [np.float32, np.float64]
+
+
+def log_uniform(dtype, n, seed):
+    """Both signs, from where x²/2 is the smallest normal number up to 80."""
+    rng = np.random.default_rng(seed)
+    low = np.log(2 * np.sqrt(float(np.finfo(dtype).tiny)))
+    size = np.exp(rng.uniform(low, np.log(80), n))
+    return (rng.choice([-1, 1], n) * size).astype(dtype)
+
+
+def around_the_switch(dtype):
+    near = np.linspace(0.5, 2, 400, dtype=dtype)
+    edge = np.array([np.nextafter(dtype(1), dtype(0)), 1, np.nextafter(dtype(1), dtype(2))], dtype)
+    return np.concatenate([near, -near, edge, -edge])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("xs", [lambda d: log_uniform(d, 3000, 0), around_the_switch])
+def test_k3_is_within_4_ulp_of_the_exact_gap(dtype, xs):
+    x = xs(dtype)
+    got = k3(np.zeros_like(x), x)
+    assert got.dtype == dtype
+    assert got.min() >= np.finfo(dtype).tiny
+    with mpmath.workdps(400):  # exp(x) - 1 - x cancels up to 2 * 154 digits
+        worst = max(ulps(y, mpmath.exp(t) - 1 - t) for y, t in zip(got, exactly(x), strict=True))
+    assert worst <= 4
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_k3_is_within_4_ulp_at_the_rounded_difference(dtype):
+    rng = np.random.default_rng(1)
+    logp = (-rng.exponential(5, 500)).astype(dtype)
+    logq = (logp + rng.normal(size=500) * 10.0 ** -rng.integers(0, 5, 500)).astype(dtype)
+    difference = logq - logp
+    assert (difference != 0).all()
+    with mpmath.workdps(60):
+        exact = [mpmath.exp(t) - 1 - t for t in exactly(difference)]
+        worst = max(ulps(y, t) for y, t in zip(k3(logp, logq), exact, strict=True))
+    assert worst <= 4
+
+
+def test_the_textbook_form_loses_every_digit_where_k3_keeps_them():
+    x = np.array([1e-4], np.float32)
+    assert (np.exp(x) - x - 1)[0] == 0
+    assert k3([np.float32(0)], x)[0] == pytest.approx(5.00017e-9, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_gap_is_never_negative(dtype):
+    bits = np.random.default_rng(2).integers(0, 256, 80_000, dtype=np.uint8).view(dtype)
+    x = bits[np.isfinite(bits)]
+    assert (exp_gap(x) >= 0).all()
+    assert (np.exp(np.clip(x, -1, 1)) - np.clip(x, -1, 1) - 1 < 0).any()  # the textbook form is
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_gap_at_zero_and_at_the_infinities(dtype):
+    x = np.array([0.0, -0.0, np.inf, -np.inf, 800.0, -800.0, np.nan], dtype)
+    np.testing.assert_array_equal(exp_gap(x), [0, 0, np.inf, np.inf, np.inf, 799, np.nan])
+
+
+def test_log_of_zero_is_minus_infinity_without_a_warning():
+    np.testing.assert_array_equal(log(np.array([0.0, 1.0])), [-np.inf, 0.0])
+
+
+@pytest.mark.parametrize("ratio", [1 + 1e-15, 1 - 1e-9, 1 + 1e-5, 0.51, 1.49, 0.49, 1.51, 7.0])
+@pytest.mark.parametrize("denominator", [1e-5, 0.3, 1.0])
+def test_log_ratio_has_all_digits_also_near_one(ratio, denominator):
+    numerator = np.array([ratio * denominator])
+    (got,) = log_ratio(numerator, np.array([denominator]))
+    with mpmath.workdps(60):
+        exact = mpmath.log(exactly(numerator)[0] / mpmath.mpf(denominator))
+    # Far from 1 two logarithms are subtracted; each is rounded at its own size.
+    far = abs(ratio - 1) > 0.4
+    loss = 2 * abs(np.log(denominator)) / abs(float(exact)) if far else 0
+    assert relative_error(got, exact) <= (2 + loss) * np.finfo(float).eps
+
+
+def test_log_ratio_survives_underflow_overflow_and_zeros():
+    numerator = np.array([0.0, 1.0, 1e-320, 1.0, 0.0])
+    denominator = np.array([1.0, 0.0, 1.0, 1e-320, 0.0])
+    got = log_ratio(numerator, denominator)
+    small = np.log(1e-320)
+    np.testing.assert_array_equal(got, [-np.inf, np.inf, small, -small, np.nan])

@@ -1,0 +1,91 @@
+"""What the files around the package promise."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+import kltutorial
+
+ROOT = Path(__file__).parents[1]
+DIRECT, TRANSITIVE = (
+    [line for line in section.splitlines() if line and not line.startswith("#")]
+    for section in re.split("# What .*", (ROOT / "requirements.txt").read_text("utf-8"))
+)
+PIN = re.compile(r"(?P<name>[\w.-]+)==(?P<version>\w+(\.\w+)*)(\s+# (?P<reason>.+))?")
+PINS = {
+    canonicalize_name(pin["name"]): pin["version"]
+    for pin in map(PIN.fullmatch, DIRECT + TRANSITIVE)
+    if pin
+}
+
+
+def test_every_requirement_is_one_exact_pin():
+    assert len(PINS) == len(DIRECT + TRANSITIVE)
+
+
+def test_installed_versions_are_the_pinned_ones():
+    assert {name: metadata.version(name) for name in PINS} == PINS
+
+
+def test_pins_install_on_the_first_python_they_are_meant_for():
+    needs = {name: metadata.metadata(name).get("Requires-Python", "") for name in PINS}
+    assert {name: need for name, need in needs.items() if "3.11.0" not in SpecifierSet(need)} == {}
+
+
+@pytest.mark.parametrize("line", DIRECT)
+def test_direct_requirement_says_why_it_is_there(line):
+    assert PIN.fullmatch(line)["reason"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the pins are those of Linux")
+def test_pins_are_the_direct_requirements_and_all_they_pull_in():
+    pulled_in: set[tuple[str, str]] = set()
+    queue = [(canonicalize_name(PIN.fullmatch(line)["name"]), "") for line in DIRECT]
+    while queue:
+        if (item := queue.pop()) not in pulled_in:
+            pulled_in.add(item)
+            queue += needed_by(*item)
+    assert {name for name, _ in pulled_in} == set(PINS)
+
+
+def needed_by(name: str, extra: str) -> Iterator[tuple[str, str]]:
+    for need in map(Requirement, metadata.requires(name) or []):
+        if need.marker is None or need.marker.evaluate({"extra": extra}):
+            yield from ((canonicalize_name(need.name), extra) for extra in ["", *need.extras])
+
+
+def test_one_version_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert kltutorial.__version__ == project["version"] == citation["version"]
+
+
+def test_every_page_is_in_the_table_of_contents():
+    pages = {path.stem for path in (ROOT / "book").glob("*") if path.suffix in {".md", ".ipynb"}}
+    assert pages == set(re.findall(r"book/(\w+)", (ROOT / "_toc.yml").read_text("utf-8")))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(^|[^[:alnum:]_.])/(home|root|work|Users)/",
+        r"pypi\.org/simple|pythonhosted\.org|registry\.npmjs\.org|index[-]url",
+    ],
+    ids=["paths", "registries"],
+)
+def test_no_file_names_a_place_that_only_one_machine_has(pattern):
+    search = ["git", "grep", "--untracked", "-InE", pattern]
+    found = subprocess.run(search, cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 1, found.stdout + found.stderr
