@@ -191,7 +191,10 @@ def optimal_control_variate(logp: ArrayLike, logq: ArrayLike) -> float:
 
 
 class EstimatorMoments(NamedTuple):
-    """Exact mean and standard deviation of an estimator on one sample, in nats."""
+    """Exact mean and standard deviation of an estimator on one sample, in nats.
+
+    See :doc:`Three estimators </book/three_estimators>`.
+    """
 
     mean: float
     std: float
@@ -326,6 +329,10 @@ class KLEstimate:
     >>> x = rng.normal(size=10_000)
     >>> estimate_kl(-x**2 / 2, -((x - 1) ** 2) / 2)
     KLEstimate(k3: 0.4901 ± 0.0074 nats per sample, n = 10000)
+
+    References
+    ----------
+    Derived in :doc:`Three estimators </book/three_estimators>`.
     """
 
     estimator: Estimator
@@ -561,6 +568,7 @@ def estimate_kl_chunks(
     References
     ----------
     Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance".
+    Used in :doc:`Three estimators </book/three_estimators>`.
     """
     merged: KLEstimate | None = None
     for index, chunk in enumerate(chunks):

@@ -370,6 +370,10 @@ def example_pair() -> tuple[TabularLM, TabularLM]:
     >>> policy, reference = example_pair()
     >>> policy
     TabularLM(vocabulary=4, horizon=5)
+
+    References
+    ----------
+    Introduced in :doc:`What KL divergence measures </book/kl_divergence>`.
     """
     rng = np.random.default_rng(0)
     reference = TabularLM.random(4, 5, rng)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 from tests.claims import load
 from tests.claims.pages import ROOT, Statement, paths, statements
@@ -44,15 +46,29 @@ def render() -> str:
     for name, claim in load().items():
         function = claim.func if isinstance(claim, partial) else claim
         if previous is None or function.__module__ != previous.__module__:
-            parts.append(f"## {inspect.getmodule(function).__doc__.strip().rstrip('.')}\n")
+            module = inspect.getmodule(function)
+            parts.append(f"## {module.__doc__.strip().rstrip('.')}\n")
+            parts.append(f"Shared by the claims below:\n\n```python\n{shared(module)}\n```\n")
         where = dict.fromkeys((s.text, s.page) for s in printed.get(name, []))
         places = "; ".join(f"*{text}* in [{title(page)}]({link(page)})" for text, page in where)
         parts.append(f"### {name}\n\nPrinted: {places}.\n")
         if function is not previous:
             code = re.sub(r"\A@claim.*\n", "", inspect.getsource(function)).rstrip()
-            parts.append(f"{inspect.getdoc(function)}\n\n```python\n{code}\n```\n")
+            parts.append(f"```python\n{code}\n```\n")
         previous = function
     return "\n".join(parts)
+
+
+def shared(module: ModuleType) -> str:
+    """Return what a module of claims defines besides them."""
+    source = inspect.getsource(module)
+    pieces = []
+    for node in ast.parse(source).body:
+        decorated = isinstance(node, ast.FunctionDef) and node.decorator_list
+        if not decorated and not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr):
+            space = "\n\n" if isinstance(node, ast.FunctionDef) and pieces else ""
+            pieces.append(f"{space}{ast.get_source_segment(source, node)}")
+    return "\n".join(pieces)
 
 
 def link(page: str) -> str:
