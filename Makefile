@@ -40,7 +40,8 @@ browser: $(READY)
 # Without times, without the kernel's version, and with what a cell prints in one piece however
 # it arrived: running twice changes nothing.
 notebooks: $(READY)  ## execute the notebooks in place
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
+	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
+		--KernelManager.transport=ipc \
 		--ExecutePreprocessor.record_timing=False \
 		--NotebookExporter.preprocessors=nbconvert.preprocessors.CoalesceStreamsPreprocessor \
 		--ClearMetadataPreprocessor.enabled=True \

@@ -328,7 +328,7 @@ class KLEstimate:
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=10_000)
     >>> estimate_kl(-x**2 / 2, -((x - 1) ** 2) / 2)
-    KLEstimate(k3: 0.4901 ± 0.0074 nats per sample, n = 10000)
+    KLEstimate(k3: 0.4901 ± 0.0074 nats per sample, 10000 samples)
 
     References
     ----------
@@ -411,9 +411,12 @@ class KLEstimate:
         return KLEstimate(self.estimator, self.unit, self._units + other._units, clusters)
 
     def __repr__(self) -> str:
+        count = f"{self.n} {self.unit}s"
+        if self._clusters is not None:
+            count += f" in {self._clusters.count} sequences"
         return (
             f"KLEstimate({self.estimator}: {self.mean:.4g} ± {self.std_error:.2g} nats "
-            f"per {self.unit}, n = {self.n})"
+            f"per {self.unit}, {count})"
         )
 
     @property
@@ -490,9 +493,9 @@ def estimate_kl(
     >>> logp = np.log([[0.5, 0.5], [0.5, 0.9]])
     >>> logq = np.log([[0.4, 0.6], [0.4, 0.9]])
     >>> estimate_kl(logp, logq, estimator="k1")
-    KLEstimate(k1: 0.06599 ± 0.046 nats per token, n = 4)
+    KLEstimate(k1: 0.06599 ± 0.046 nats per token, 4 tokens in 2 sequences)
     >>> estimate_kl(logp, logq, estimator="k1", unit="sequence")
-    KLEstimate(k1: 0.132 ± 0.091 nats per sequence, n = 2)
+    KLEstimate(k1: 0.132 ± 0.091 nats per sequence, 2 sequences)
 
     References
     ----------
@@ -563,7 +566,7 @@ def estimate_kl_chunks(
     >>> rng = np.random.default_rng(0)
     >>> draws = (rng.normal(size=1000) for _ in range(10))
     >>> estimate_kl_chunks((-x**2 / 2, -((x - 1) ** 2) / 2) for x in draws)
-    KLEstimate(k3: 0.4901 ± 0.0074 nats per sample, n = 10000)
+    KLEstimate(k3: 0.4901 ± 0.0074 nats per sample, 10000 samples)
 
     References
     ----------

@@ -18,8 +18,9 @@ PAGE = ROOT / "book" / "claims.md"
 HEAD = """\
 # Claims
 
-Every number and every property that these pages state is computed again by a test.
-A claim in the text is a link that wears a small tick; it leads here, to the code that was run.
+Every result that these pages print as a number is computed again by a test.
+So are their statements on direction, bias, variance and gradient.
+Such a claim is a link that wears a small tick; it leads here, to the code that was run.
 The test reads the value from the page and compares it, digit by digit, with what the code returns.
 A claim without a test fails, and so does a test without a claim, or a result that is not marked.
 `make check` runs them all.

@@ -1,4 +1,4 @@
-"""KL divergence for language-model training."""
+"""Why the KL term in GRPO looks so strange."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from tests.claims import claim
 RNG = np.random.default_rng(0)
 POLICY, REFERENCE = 2 * RNG.normal(size=(2, 5))  # logits of one token, far apart
 
-DIVERGENCES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "KL(π ‖ ref)": lambda p, q: rel_entr(p, q).sum(),
-    "KL(ref ‖ π)": lambda p, q: rel_entr(q, p).sum(),
-    "zero": lambda p, q: 0.0,
+OLD = np.random.default_rng(1).normal(size=5)  # of the policy that wrote older samples
+
+DIVERGENCES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
+    "KL(π ‖ ref)": lambda p, q, old: rel_entr(p, q).sum(),
+    "KL(ref ‖ π)": lambda p, q, old: rel_entr(q, p).sum(),
+    "KL(π ‖ ref) − KL(ref ‖ π)": lambda p, q, old: (rel_entr(p, q) - rel_entr(q, p)).sum(),
+    "−KL(old ‖ π)": lambda p, q, old: -rel_entr(old, p).sum(),
+    "zero": lambda p, q, old: 0.0,
 }
 
 
@@ -28,22 +32,22 @@ def gradient(objective: Callable[[np.ndarray], float]) -> np.ndarray:
 
 def gradient_of_what(objective: Callable[[np.ndarray], float]) -> str:
     """Name of the divergence that has the gradient of `objective`."""
-    reference = np.exp(log_softmax(REFERENCE))
+    fixed = np.exp(log_softmax(REFERENCE)), np.exp(log_softmax(OLD))
     got = gradient(objective)
     for name, divergence in DIVERGENCES.items():
-        wanted = gradient(lambda z, d=divergence: d(np.exp(log_softmax(z)), reference))
+        wanted = gradient(lambda z, d=divergence: d(np.exp(log_softmax(z)), *fixed))
         if np.allclose(got, wanted, rtol=0, atol=1e-9):
             return name
-    return "no divergence known here"
+    return "none of these"
 
 
 def k(name: str, log_r: np.ndarray) -> np.ndarray:
     return {"k1": -log_r, "k2": log_r**2 / 2, "k3": np.exp(log_r) - 1 - log_r}[name]
 
 
-def as_loss(name: str) -> str:
+def as_loss(name: str, sampler: np.ndarray = POLICY) -> str:
     """What the mean over sampled tokens of the differentiated penalty is the gradient of."""
-    chance, log_ref = np.exp(log_softmax(POLICY)), log_softmax(REFERENCE)
+    chance, log_ref = np.exp(log_softmax(sampler)), log_softmax(REFERENCE)
     return gradient_of_what(lambda z: chance @ k(name, log_ref - log_softmax(z)))
 
 
@@ -69,6 +73,12 @@ def gradient_loss_k1() -> str:
 
 
 @claim
+def gradient_loss_k1_stale() -> str:
+    """k1 as a loss, samples from an older policy."""
+    return as_loss("k1", OLD)
+
+
+@claim
 def gradient_loss_k2() -> str:
     """k2 as a loss, samples from the policy."""
     return as_loss("k2")
@@ -83,7 +93,7 @@ def gradient_loss_k3() -> str:
 @claim
 def gradient_loss_weighted_k3() -> str:
     """k3 as a loss, weighted by the differentiated ratio π/π_old, samples from another policy."""
-    old, log_ref = log_softmax(np.random.default_rng(1).normal(size=5)), log_softmax(REFERENCE)
+    old, log_ref = log_softmax(OLD), log_softmax(REFERENCE)
 
     def objective(z: np.ndarray) -> float:
         weight = np.exp(log_softmax(z) - old)
@@ -102,9 +112,3 @@ def gradient_reward_k1() -> str:
 def gradient_reward_k3() -> str:
     """k3 as a penalty in the reward."""
     return in_reward("k3")
-
-
-@claim
-def nat_in_bits() -> float:
-    """Bits in a nat."""
-    return 1 / math.log(2)

@@ -58,6 +58,17 @@ def shifted_terms_sign() -> str:
 
 
 @claim
+def textbook_negative() -> str:
+    """Sums of p log(p/q) over many pairs a billionth apart, in double precision."""
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(4), size=1000)
+    step = 1e-9 * rng.normal(size=p.shape)
+    q = p + step - step.mean(axis=1, keepdims=True)
+    sums = (p * np.log(p / q)).sum(axis=1)
+    return "may come out negative" if (sums < 0).any() else "is never negative"
+
+
+@claim
 def kl_near_equal_digits() -> int:
     """Digits to which the package has the divergence of two distributions a billionth apart."""
     near = P + 1e-9 * np.array([1, -1, 1, -1])
@@ -79,10 +90,9 @@ def entropy_cat_bits() -> float:
 
 
 @claim
-def cross_entropy_cat_bits() -> int:
+def cross_entropy_cat_bits() -> float:
     """Mean length of tokens from p in the code for q: two bits for each of four tokens."""
-    lengths = -np.log2(Q)
-    return round(float(P @ lengths), 12).as_integer_ratio()[0]
+    return P @ -np.log2(Q)
 
 
 @claim
@@ -104,16 +114,28 @@ def kl_coins_symmetric() -> float:
     return coin(0.3, 0.7)
 
 
+def integral(p: stats.rv_continuous, q: stats.rv_continuous, low: float, high: float) -> float:
+    """KL(p || q) of two densities, by integration from `low` to `high`."""
+    return integrate.quad(
+        lambda x: p.pdf(x) * (p.logpdf(x) - q.logpdf(x)), low, high, epsabs=1e-13, limit=500
+    )[0]
+
+
+def directions(p: stats.rv_continuous, q: stats.rv_continuous) -> str:
+    there, back = integral(p, q, -20, 20), integral(q, p, -20, 20)
+    return "agree" if math.isclose(there, back) else "differ"
+
+
+@claim
+def kl_normals_equal() -> str:
+    """Divergences of N(0, 1) and N(1, 1) in the two directions."""
+    return directions(stats.norm(0, 1), stats.norm(1, 1))
+
+
 @claim
 def kl_normals_unequal() -> str:
-    """Divergences of N(0, 1) and N(1, 2²) in the two directions, by integration."""
-
-    def divergence(p: stats.rv_continuous, q: stats.rv_continuous) -> float:
-        return integrate.quad(lambda x: p.pdf(x) * (p.logpdf(x) - q.logpdf(x)), -20, 20)[0]
-
-    narrow, wide = stats.norm(0, 1), stats.norm(1, 2)
-    ratio = divergence(narrow, wide) / divergence(wide, narrow)
-    return "agree" if math.isclose(ratio, 1) else "differ"
+    """Divergences of N(0, 1) and N(1, 2²) in the two directions."""
+    return directions(stats.norm(0, 1), stats.norm(1, 2))
 
 
 @claim
@@ -184,6 +206,34 @@ def slowest_path() -> int:
 
 
 @claim
+def likelihood_ratio_error() -> str:
+    """Errors of the likelihood-ratio test of 0.1 nats, twenty samples a time, against Φ."""
+    shift, runs = math.sqrt(0.2), 100_000
+    x = np.random.default_rng(0).normal(size=(runs, 20))
+    errors = ((x - shift) ** 2 - x**2).sum(axis=1) < 0
+    expected = stats.norm.cdf(-math.sqrt(20 * 0.1 / 2))
+    distance = abs(errors.mean() - expected) / math.sqrt(expected * (1 - expected) / runs)
+    return "exact" if distance < 3 else "approximate"
+
+
+@claim
+def samples_rare() -> int:
+    """Tosses that tell a coin of chance 0.01 from one so rare that the divergence is 0.1 nats.
+
+    Among the likelihood-ratio tests, the first n with one that errs at most one time in twenty
+    on either side: it decides for p if there are at least k successes.
+    """
+    rare = optimize.brentq(lambda b: coin(0.01, b) - 0.1, 1e-12, 1e-3)
+
+    def works(n: int) -> bool:
+        k = np.arange(n + 1)
+        misses, alarms = stats.binom.cdf(k - 1, n, 0.01), stats.binom.sf(k - 1, n, rare)
+        return bool(((misses <= 0.05) & (alarms <= 0.05)).any())
+
+    return next(n for n in range(1, 10_000) if works(n))
+
+
+@claim
 def samples_tenth() -> int:
     """Samples for an error of one in twenty at 0.1 nats."""
     return samples_needed(0.1)
@@ -232,8 +282,28 @@ def example_kl() -> float:
 
 @claim
 def example_kl_per_token() -> float:
-    """The same per token: every sequence has five."""
-    return example_kl() / 5
+    """Mean divergence of the next token, over the five positions."""
+    policy, reference = kl.example_pair()
+    log_p, log_q = (model.log_prob(policy.sequences()) for model in (policy, reference))
+    return (np.exp(log_p.sum(axis=1)) @ (log_p - log_q)).mean()
+
+
+@claim
+def chain_rule() -> str:
+    """Divergence of the sequences against expected divergences of the next tokens."""
+    policy, reference = kl.example_pair()
+    rows = policy.sequences()
+    log_p, log_q = policy.log_prob(rows), reference.log_prob(rows)
+    chance, total = np.exp(log_p.sum(axis=1)), 0.0
+    for t in range(5):
+        for prefix in np.unique(rows[:, :t], axis=0):
+            here = (rows[:, :t] == prefix).all(axis=1)
+            first = [np.flatnonzero(here & (rows[:, t] == token))[0] for token in range(4)]
+            total += (
+                chance[here].sum()
+                * rel_entr(np.exp(log_p[first, t]), np.exp(log_q[first, t])).sum()
+            )
+    return "the same number" if math.isclose(total, example_kl()) else "another number"
 
 
 @claim
@@ -242,17 +312,65 @@ def example_samples() -> int:
     return round(samples_rule() / example_kl())
 
 
+def decide_right(n: int) -> float:
+    """Smaller share of runs in which n sequences favour the model that wrote them."""
+    policy, reference = kl.example_pair()
+    shares = []
+    for writer, other in ((policy, reference), (reference, policy)):
+        rows = writer.sample(20_000 * n, np.random.default_rng(0))
+        ratios = (writer.log_prob(rows) - other.log_prob(rows)).sum(axis=1)
+        shares.append(np.mean(ratios.reshape(-1, n).sum(axis=1) > 0))
+    return min(shares)
+
+
+@claim
+def example_samples_enough() -> str:
+    """Whether the sequences that the rule asks for decide right nineteen times in twenty."""
+    return "enough" if decide_right(example_samples()) >= 0.95 else "too few"
+
+
+@claim
+def closed_forms() -> str:
+    """Largest relative error of the package's closed forms against sums and integrals."""
+    pairs = [
+        (kl.kl_bernoulli(0.2, 0.7), coin(0.2, 0.7)),
+        (
+            kl.kl_exponential(2, 3),
+            integral(stats.expon(scale=1 / 2), stats.expon(scale=1 / 3), 0, 30),
+        ),
+        (kl.kl_normal(0, 1, 1, 2), integral(stats.norm(0, 1), stats.norm(1, 2), -15, 15)),
+        (kl.kl_from_logits(np.log(P), np.log(SURE)), rel_entr(P, SURE).sum()),
+    ]
+    p = stats.multivariate_normal([0, 0], [[1, 0.5], [0.5, 2]])
+    q = stats.multivariate_normal([1, 0], [[2, 0.3], [0.3, 1]])
+    grid = np.linspace(-14, 14, 1401)
+    points = np.stack(np.meshgrid(grid, grid), axis=-1)
+    summed = (p.pdf(points) * (p.logpdf(points) - q.logpdf(points))).sum() * (
+        grid[1] - grid[0]
+    ) ** 2
+    pairs.append((kl.kl_multivariate_normal(p.mean, p.cov, q.mean, q.cov), summed))
+    worst = max(abs(value / oracle - 1) for value, oracle in pairs)
+    return "ten digits" if worst < 1e-10 else f"{-math.log10(worst):.0f} digits"
+
+
 @claim
 def kl_unit_invariance() -> float:
-    """Divergence of N(0, 1) from N(0.5, 1.5²), in either unit, by integration."""
+    """Divergence of N(0, 1) from N(0.5, 1.5²), in either unit."""
+    metres, millimetres = (
+        integral(stats.norm(0, unit), stats.norm(0.5 * unit, 1.5 * unit), -12 * unit, 12 * unit)
+        for unit in (1, 1000)
+    )
+    assert math.isclose(metres, millimetres)
+    return metres
 
-    def divergence(unit: float) -> float:
-        p, q = stats.norm(0, unit), stats.norm(0.5 * unit, 1.5 * unit)
-        integrand = lambda x: p.pdf(x) * (p.logpdf(x) - q.logpdf(x))  # noqa: E731
-        return integrate.quad(integrand, -12 * unit, 12 * unit, points=[0])[0]
 
-    assert math.isclose(divergence(1), divergence(1000))
-    return divergence(1)
+@claim
+def data_processing() -> str:
+    """Divergences of many random pairs after two of five outcomes are merged."""
+    p, q = np.random.default_rng(0).dirichlet(np.ones(5), size=(2, 10_000))
+    fine = rel_entr(p, q).sum(axis=1)
+    p, q = (np.column_stack([x[:, 0] + x[:, 1], x[:, 2:]]) for x in (p, q))
+    return "only lower it" if (rel_entr(p, q).sum(axis=1) <= fine + 1e-12).all() else "raise it"
 
 
 @claim

@@ -31,6 +31,8 @@ def agrees(printed: str, computed: object) -> bool:
     sign, digits, decimals, unit = match.groups()
     scale = 0.01 if unit == "%" else 1.0
     number = float(digits.replace(",", "")) * (-1 if sign in ("-", "−") else 1)
+    if decimals is None and unit != "%":  # a whole number is exact, so that 0 is not 0.4
+        return math.isclose(value, number, rel_tol=1e-9, abs_tol=1e-9)
     half = 0.5 * 10.0 ** -len(decimals or "")
     # The last term lets a tie, such as 0.0025 printed as 0.003, survive binary rounding.
     return abs(value / scale - number) <= half * (1 + 1e-9)
@@ -88,6 +90,8 @@ def test_agreement(printed: str, computed: object) -> None:
         ("17.5 %", -0.17510),  # sign
         ("17.5", 0.17510),  # unit
         ("1,024", 1023),
+        ("0", 5e-9),  # whole numbers are exact
+        ("2", 2.4),
         ("∞", 1e308),
         ("lower", "higher"),
         ("about one", 1.0),  # words for a number
