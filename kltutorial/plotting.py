@@ -213,20 +213,17 @@ def plot_relative_deviation(
     for point in crossings.values():
         ax.plot(*point, "o", color="black", markersize=4)
     if crossings:
-        ax.annotate(
-            "\n".join(f"{name} at {point[0]:.3f}" for name, point in crossings.items()),
-            np.mean(list(crossings.values()), axis=0),
-            (-165, -40),
-            textcoords="offset points",
-            arrowprops={"arrowstyle": "-", "color": "0.5"},
-        )
+        note = "\n".join(f"{name} at {point[0]:.3f}" for name, point in crossings.items())
+        place = np.mean(list(crossings.values()), axis=0)
+        arrow = {"arrowstyle": "-", "color": "0.5"}
+        ax.annotate(note, place, (-55, 62), textcoords="offset points", arrowprops=arrow)
     ax.set(
         xscale="log",
         yscale="log",
         xlabel="divergence (nats)",
         ylabel="standard deviation / divergence",
     )
-    ax.legend()
+    _legend_above(ax)
     return ax
 
 
@@ -267,7 +264,7 @@ def plot_variance_parabola(
         ylabel="variance, relative to k1",
         ylim=(0, 2),
     )
-    ax.legend()
+    _legend_above(ax)
     return ax
 
 
@@ -304,5 +301,10 @@ def _axes(ax: Axes | None) -> Axes:
     return plt.subplots()[1] if ax is None else ax
 
 
+def _legend_above(ax: Axes) -> None:
+    columns = len(ax.get_legend_handles_labels()[1])
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncol=columns, columnspacing=1)
+
+
 def _label(name: str) -> str:
-    return r"best weight $\lambda^*$" if name == "optimal" else name
+    return r"best $\lambda^*$" if name == "optimal" else name
