@@ -23,7 +23,7 @@ check: $(READY)  ## all tests that need no browser
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
-	$(BIN)/pytest --quiet --doctest-modules --cov --ignore tests/site kltutorial tests
+	$(BIN)/pytest --quiet --numprocesses auto --doctest-modules --cov --ignore tests/site kltutorial tests
 	$(BIN)/pytest --quiet --nbval --numprocesses auto --dist loadscope $(NOTEBOOKS)
 	@$(MAKE) --no-print-directory build
 

@@ -315,9 +315,13 @@ def test_a_single_unit_has_no_standard_error(estimator):
 
 
 def test_repr_reads_as_a_result():
-    text = repr(estimate_kl(*normal_samples(np.random.default_rng(0), 50)))
-    assert text.startswith("KLEstimate(k3: 0.")
-    assert text.endswith("nats per sample, n = 50)")
+    logp, logq = normal_samples(np.random.default_rng(0), 50)
+    rows = logp.reshape(10, 5), logq.reshape(10, 5)
+    one, per_token = repr(estimate_kl(logp, logq)), repr(estimate_kl(*rows))
+    assert one.startswith("KLEstimate(k3: 0.")
+    assert one.endswith("nats per sample, 50 samples)")
+    assert per_token.endswith("nats per token, 50 tokens in 10 sequences)")
+    assert repr(estimate_kl(*rows, unit="sequence")).endswith("nats per sequence, 10 sequences)")
 
 
 # --- sequences ------------------------------------------------------------------------------------

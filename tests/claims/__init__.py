@@ -44,9 +44,15 @@ def claim_each(**axes: tuple[str, ...]) -> Callable[[Callable[..., object]], Cal
 
 def load() -> dict[str, Claim]:
     """Return all claims by name, in the order of the claims page."""
-    for module in MODULES:
-        import_module(f"{__name__}.{module}")
-    return CLAIMS
+    modules = [f"{__name__}.{module}" for module in MODULES]
+    for module in modules:
+        import_module(module)
+    return dict(sorted(CLAIMS.items(), key=lambda item: modules.index(body(item[1]).__module__)))
+
+
+def body(claim: Claim) -> Callable[..., object]:
+    """Return the function that a claim runs, without the case that it runs it for."""
+    return claim.func if isinstance(claim, partial) else claim
 
 
 def _register(function: Claim, name: str) -> None:

@@ -6,11 +6,10 @@ import ast
 import inspect
 import json
 import re
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from tests.claims import load
+from tests.claims import body, load
 from tests.claims.pages import ROOT, Statement, paths, statements
 
 PAGE = ROOT / "book" / "claims.md"
@@ -45,7 +44,7 @@ def render() -> str:
     parts = [HEAD]
     previous = None
     for name, claim in load().items():
-        function = claim.func if isinstance(claim, partial) else claim
+        function = body(claim)
         if previous is None or function.__module__ != previous.__module__:
             module = inspect.getmodule(function)
             parts.append(f"## {module.__doc__.strip().rstrip('.')}\n")
@@ -65,11 +64,14 @@ def shared(module: ModuleType) -> str:
     source = inspect.getsource(module)
     pieces = []
     for node in ast.parse(source).body:
-        decorated = isinstance(node, ast.FunctionDef) and node.decorator_list
-        if not decorated and not isinstance(node, ast.Import | ast.ImportFrom | ast.Expr):
-            space = "\n\n" if isinstance(node, ast.FunctionDef) and pieces else ""
-            pieces.append(f"{space}{ast.get_source_segment(source, node)}")
-    return "\n".join(pieces)
+        is_function = isinstance(node, ast.FunctionDef)
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Expr):
+            continue
+        if is_function and node.decorator_list:
+            continue
+        text = ast.get_source_segment(source, node)
+        pieces.append(f"\n\n{text}\n\n" if is_function else text)
+    return re.sub(r"\n{3,}", "\n\n\n", "\n".join(pieces)).strip()
 
 
 def link(page: str) -> str:
