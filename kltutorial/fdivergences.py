@@ -119,7 +119,7 @@ def f_divergence(
         Probabilities that broadcast together; ``"kl"`` is the KL divergence of the first from
         the second.
     f : str, FDivergence or callable
-        A name in :data:`F_DIVERGENCES`, an :class:`FDivergence`, or a convex function of the
+        A name in ``F_DIVERGENCES``, an :class:`FDivergence`, or a convex function of the
         ratio p/q with f(1) = 0.  Named ones keep their digits however close p and q are; a
         callable sees only the rounded ratio, and that it is convex is not checked.
     axis : int
