@@ -417,7 +417,7 @@ def plot_local_divergences(
         xlabel="step $t$ from the reference towards the policy",
         ylabel="divergence $/\\,f''(1)$",
     )
-    ax.legend(fontsize="small")
+    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
