@@ -54,6 +54,30 @@ FAULTS = {
         "joint = reach[:, None] * np.exp(p)",
         "joint = reach[:, None] * np.exp(q)",
     ),
+    "reverse KL not reversed": (
+        "fdivergences",
+        "fdivergences",
+        "return _kl(q, p)",
+        "return _kl(p, q)",
+    ),
+    "no half in the squared Hellinger distance": (
+        "fdivergences",
+        "fdivergences",
+        "(np.sqrt(p) + np.sqrt(q))) ** 2 / 2",
+        "(np.sqrt(p) + np.sqrt(q))) ** 2",
+    ),
+    "half of the Jensen–Shannon divergence": (
+        "fdivergences",
+        "fdivergences",
+        "np.where(b > 0, b * log(b), 0)",
+        "0",
+    ),
+    "Bregman tangent at the wrong point": (
+        "fdivergences",
+        "fdivergences",
+        '("grad_phi", grad_phi, y)',
+        '("grad_phi", grad_phi, x)',
+    ),
     "a figure's curve": (
         "kl_divergence",
         "plotting",

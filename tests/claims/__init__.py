@@ -19,7 +19,13 @@ from itertools import product
 Claim = Callable[[], object]
 
 # In the order in which the claims page shows them.
-MODULES = ("introduction", "kl_divergence", "three_estimators", "notation")
+MODULES = (
+    "introduction",
+    "kl_divergence",
+    "three_estimators",
+    "fdivergences",
+    "notation",
+)
 
 CLAIMS: dict[str, Claim] = {}
 
