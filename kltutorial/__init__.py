@@ -1,9 +1,15 @@
 """KL divergence for language-model training: the companion package of the book."""
 
-from kltutorial import divergences, estimators, sequences
+from kltutorial import directions, divergences, estimators, sequences
+from kltutorial.directions import *
 from kltutorial.divergences import *
 from kltutorial.estimators import *
 from kltutorial.sequences import *
 
 __version__ = "0.1.0"
-__all__ = [*divergences.__all__, *estimators.__all__, *sequences.__all__]
+__all__ = [
+    *directions.__all__,
+    *divergences.__all__,
+    *estimators.__all__,
+    *sequences.__all__,
+]
