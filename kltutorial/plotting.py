@@ -370,8 +370,10 @@ def plot_loss_surface(
     ax = _axes(ax)
     loss = np.asarray(loss)
     lowest = min(kl for _, _, kl in optima)
-    levels = lowest + np.array([0.1, 0.3, 0.6, 1, 1.5, 2.5, 4, 7, 12, 20])
-    ax.contour(mean, std, loss, levels=levels, colors="0.45", linewidths=0.8)
+    # Denser towards the bottom, and one close around each minimum, however shallow.
+    levels = {*(lowest + np.array([0.3, 0.7, 1.5, 2.5, 4, 7, 12, 20]))}
+    levels |= {kl + 0.04 for _, _, kl in optima}
+    ax.contour(mean, std, loss, levels=sorted(levels), colors="0.55", linewidths=0.8)
     for m, s, kl in optima:
         best = kl < lowest + 1e-6
         ax.plot(
@@ -383,8 +385,15 @@ def plot_loss_surface(
             markersize=8,
             markeredgewidth=2,
         )
-        ax.annotate(f"{kl:.3f}", (m, s), (0, 9), textcoords="offset points", ha="center")
-    ax.set(xlabel="mean of the model", ylabel="standard deviation of the model", yscale="log")
+        ax.annotate(
+            f"{kl:.3f}",
+            (m, s),
+            (0, 11),
+            textcoords="offset points",
+            ha="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )
+    ax.set(xlabel="mean of the model", ylabel="its standard deviation", yscale="log")
     ticks = [0.5, 1, 2, 4, 8]
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
