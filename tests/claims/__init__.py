@@ -44,9 +44,13 @@ def claim_each(**axes: tuple[str, ...]) -> Callable[[Callable[..., object]], Cal
 
 def load() -> dict[str, Claim]:
     """Return all claims by name, in the order of the claims page."""
-    for module in MODULES:
-        import_module(f"{__name__}.{module}")
-    return CLAIMS
+    modules = [import_module(f"{__name__}.{module}").__name__ for module in MODULES]
+    # Not in the order of import: pytest may have imported some of them by itself.
+    return dict(sorted(CLAIMS.items(), key=lambda item: modules.index(_module(item[1]))))
+
+
+def _module(function: Claim) -> str:
+    return (function.func if isinstance(function, partial) else function).__module__
 
 
 def _register(function: Claim, name: str) -> None:

@@ -13,6 +13,12 @@ from scipy.special import log_softmax, rel_entr
 from tests.claims import claim
 
 LOG_TWO = math.log(2)
+P = np.array([0.5, 0.3, 0.2, 0.0])
+LEAKY = np.array([0.2, 0.2, 0.1, 0.5])
+JOINT = np.array([0.4, 0.3, 0.2, 0.1]) * [0.1, 0.2, 0.4, 0.9]
+GUESS = np.array([0.7, 0.1, 0.1, 0.1])
+REF, GAP = np.array([0.6, 0.3, 0.1]), np.array([1.0, 1.1, 0.0])
+MODES, FIRST = np.array([0.48, 0.02, 0.02, 0.48]), np.array([0.97, 0.01, 0.01, 0.01])
 
 
 def log_target(x: float, d: float, weight: float = 0.5) -> float:
@@ -207,10 +213,6 @@ def centre_stays() -> str:
     return "local minimum"
 
 
-P = np.array([0.5, 0.3, 0.2, 0.0])
-LEAKY = np.array([0.2, 0.2, 0.1, 0.5])
-
-
 @claim
 def leak_total() -> float:
     """Forward divergence of the model that leaks."""
@@ -267,10 +269,6 @@ def regression_is_forward() -> str:
     return agreement(np.array(rows) - rows[0][0])
 
 
-JOINT = np.array([0.4, 0.3, 0.2, 0.1]) * [0.1, 0.2, 0.4, 0.9]
-GUESS = np.array([0.7, 0.1, 0.1, 0.1])
-
-
 @claim
 def elbo_gap() -> float:
     """Log Z less the evidence lower bound."""
@@ -292,9 +290,6 @@ def tilt(ref: np.ndarray, reward: np.ndarray, beta: float) -> tuple[np.ndarray, 
     """Policy that maximises mean reward - β KL(policy || ref), and the sum that normalises it."""
     weights = ref * np.exp(reward / beta)
     return weights / weights.sum(), weights.sum()
-
-
-REF, GAP = np.array([0.6, 0.3, 0.1]), np.array([1.0, 1.1, 0.0])
 
 
 @claim
@@ -323,9 +318,6 @@ def weighted_is_forward() -> str:
     }
     constant = {name: np.ptp(likelihood / z + divergence) for name, divergence in names.items()}
     return next(name for name, spread in constant.items() if spread < 1e-12)
-
-
-MODES, FIRST = np.array([0.48, 0.02, 0.02, 0.48]), np.array([0.97, 0.01, 0.01, 0.01])
 
 
 @cache
