@@ -1,6 +1,7 @@
 """KL divergence for language-model training: the companion package of the book."""
 
-from kltutorial import divergences, estimators, fdivergences, sequences
+from kltutorial import directions, divergences, estimators, fdivergences, sequences
+from kltutorial.directions import *
 from kltutorial.divergences import *
 from kltutorial.estimators import *
 from kltutorial.fdivergences import *
@@ -8,6 +9,7 @@ from kltutorial.sequences import *
 
 __version__ = "0.1.0"
 __all__ = [
+    *directions.__all__,
     *divergences.__all__,
     *estimators.__all__,
     *fdivergences.__all__,

@@ -52,6 +52,12 @@ def generator(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a numpy.random.Generator, got {type(value).__name__}")
 
 
+def function(name: str, value: object) -> None:
+    """Raise unless `value` can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, got {type(value).__name__}")
+
+
 def non_empty(name: str, array: NDArray[Any]) -> None:
     """Raise if `array` has no entries."""
     if array.size == 0:

@@ -78,6 +78,25 @@ FAULTS = {
         '("grad_phi", grad_phi, y)',
         '("grad_phi", grad_phi, x)',
     ),
+    "sign of the forward divergence": (
+        "directions",
+        "directions",
+        "kl = mean_of(lambda x: _evaluate(log_density, x)) + _normal_entropy(std)",
+        "kl = -mean_of(lambda x: _evaluate(log_density, x)) - _normal_entropy(std)",
+    ),
+    "variance where the deviation belongs, in a fit": (
+        "directions",
+        "directions",
+        "std = math.sqrt(mean_of(lambda x: (x - mean) ** 2))",
+        "std = mean_of(lambda x: (x - mean) ** 2)",
+    ),
+    "ascent on the loss": ("directions", "directions", "step = -axes @", "step = axes @"),
+    "entropy of the normal left out": (
+        "directions",
+        "directions",
+        "return float(-moments[0] - _normal_entropy(std))",
+        "return float(-moments[0])",
+    ),
     "a figure's curve": (
         "kl_divergence",
         "plotting",

@@ -22,6 +22,7 @@ Claim = Callable[[], object]
 MODULES = (
     "introduction",
     "kl_divergence",
+    "directions",
     "three_estimators",
     "fdivergences",
     "notation",
