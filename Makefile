@@ -40,8 +40,6 @@ build: $(READY)
 browser: $(READY)
 	@$(BIN)/python tests/site/chromium.py
 
-# Without times, without the kernel's version, and with what a cell prints in one piece however
-# it arrived: running twice changes nothing.
 # PyTorch is heavy, and the book does without: it goes into an environment of its own.
 peers: .venv-peers/ready  ## compare with other implementations, in PyTorch (.venv-peers/)
 	.venv-peers/bin/pytest --quiet --capture=no --confcutdir tests/peers tests/peers
@@ -55,6 +53,8 @@ peers: .venv-peers/ready  ## compare with other implementations, in PyTorch (.ve
 		liger-kernel==0.8.5  # it asks for triton, which what is used here does without
 	@touch $@
 
+# Without times, without the kernel's version, and with what a cell prints in one piece however
+# it arrived: running twice changes nothing.
 notebooks: $(READY)  ## execute the notebooks in place
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
 		--ExecutePreprocessor.record_timing=False \

@@ -88,7 +88,7 @@ def group_advantages(
 
     References
     ----------
-    DeepSeekMath (arXiv 2402.03300), section 4.1.2; without the standard deviation, Dr. GRPO
+    DeepSeekMath (arXiv 2402.03300), section 4.1; without the standard deviation, Dr. GRPO
     (arXiv 2503.20783).  Derived in :doc:`The GRPO formula </book/grpo>`.
     """
     xp = namespace(rewards)
@@ -197,8 +197,8 @@ def grpo_loss(
 
     References
     ----------
-    DeepSeekMath (arXiv 2402.03300), equations 3 and 4; DAPO (arXiv 2503.14476), equation 8;
-    Dr. GRPO (arXiv 2503.20783); DeepSeek-V3.2 (arXiv 2512.02556), section 3.1.
+    DeepSeekMath (arXiv 2402.03300), equations 3 and 4; DAPO (arXiv 2503.14476); Dr. GRPO
+    (arXiv 2503.20783); the weighted penalty, DeepSeek-V3.2 (arXiv 2512.02556).
     Derived in :doc:`The GRPO formula </book/grpo>`.
     """
     low, high = _check_clip(clip)
@@ -243,8 +243,8 @@ def grpo_loss(
         policy_loss = xp.where(keep, -surrogate * weights, zeros).sum()
         fraction = xp.where(clipped, ones, zeros).sum() / count
         if logp_ref is None:
-            zero = 0 * detach(policy_loss)
-            return GRPOLoss(policy_loss, policy_loss, zero, zero + float("nan"), fraction)
+            nothing = zeros.sum()
+            return GRPOLoss(policy_loss, policy_loss, nothing, nothing + float("nan"), fraction)
         penalty = _penalty(kl, _log_probs("logp_ref", logp_ref, logp, keep) - logp)
         if weight_kl:
             penalty = ratio * penalty
@@ -286,7 +286,7 @@ def _token_weights(
     max_length: int | None,
     total_tokens: float | None,
 ) -> Any:
-    """What the loss of each token is multiplied with before all are added up."""
+    """Return what the loss of each token is multiplied with before all are added up."""
     samples = len(lengths)
     if aggregation == "grpo":
         return 1 / (samples * lengths)[:, None]

@@ -19,7 +19,7 @@ from itertools import product
 Claim = Callable[[], object]
 
 # In the order in which the claims page shows them.
-MODULES = ("introduction", "kl_divergence", "three_estimators")
+MODULES = ("introduction", "kl_divergence", "three_estimators", "grpo")
 
 CLAIMS: dict[str, Claim] = {}
 

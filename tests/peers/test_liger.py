@@ -107,8 +107,9 @@ def test_value_and_gradient_agree_with_liger(table, aggregation, weight_kl):
 
 
 def test_the_batches_exercise_the_clip_on_both_sides():
-    fractions = [float(ours(random_batch(seed), "grpo", False)[0].clip_fraction) for seed in
-                 range(BATCHES)]
+    fractions = [
+        float(ours(random_batch(seed), "grpo", False)[0].clip_fraction) for seed in range(BATCHES)
+    ]
     assert min(fractions) == 0
     assert max(fractions) > 0.2
 
