@@ -27,18 +27,20 @@ Aggregation = Literal["grpo", "bnpo", "dapo", "dr_grpo"]
 class GRPOLoss:
     """What :func:`grpo_loss` returns: the loss, its two parts, and two things to log.
 
+    Each is a scalar of the library of the log-probabilities.
+
     Attributes
     ----------
-    loss : numpy.floating or torch.Tensor
+    loss
         ``policy_loss + beta * kl_loss``, to be minimised.
-    policy_loss : numpy.floating or torch.Tensor
+    policy_loss
         The clipped surrogate, negated and aggregated.
-    kl_loss : numpy.floating or torch.Tensor
+    kl_loss
         The penalty, aggregated in the same way; 0 without a reference.
-    kl : numpy.floating or torch.Tensor
+    kl
         Mean of the penalty over all tokens that count, in nats; no gradient flows through it.
         NaN without a reference: the divergence is not 0 then, but unknown.
-    clip_fraction : numpy.floating or torch.Tensor
+    clip_fraction
         Share of the tokens whose policy term has no gradient because of the clip.
     """
 

@@ -366,7 +366,7 @@ def plot_training(
         )
         ax.plot(steps, values.mean(axis=0), label=name, linewidth=2, **style)
     ax.set(xlabel="training step", ylabel=quantity)
-    ax.legend()
+    ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
     return ax
 
 
