@@ -44,9 +44,14 @@ def claim_each(**axes: tuple[str, ...]) -> Callable[[Callable[..., object]], Cal
 
 def load() -> dict[str, Claim]:
     """Return all claims by name, in the order of the claims page."""
-    for module in MODULES:
-        import_module(f"{__name__}.{module}")
-    return CLAIMS
+    modules = [import_module(f"{__name__}.{module}").__name__ for module in MODULES]
+    # They may have been imported before, in another order.
+    return dict(sorted(CLAIMS.items(), key=lambda claim: modules.index(_home(claim[1]))))
+
+
+def _home(claim: Claim) -> str:
+    """Return the name of the module that a claim stands in."""
+    return (claim.func if isinstance(claim, partial) else claim).__module__
 
 
 def _register(function: Claim, name: str) -> None:

@@ -191,7 +191,7 @@ def good(tokens: np.ndarray) -> np.ndarray:
 
 
 @cache
-def training(beta: float) -> np.ndarray:
+def training(beta: float, penalty: str = "k3") -> np.ndarray:
     """Success, exact divergence and logged k3 over eight runs: shape (runs, 41, 3)."""
     reference = kl.example_pair()[1]
     every = reference.sequences()
@@ -212,7 +212,8 @@ def training(beta: float) -> np.ndarray:
             groups = good(tokens).reshape(4, 16)
             deviation = groups.std(axis=1, keepdims=True) + 1e-4
             advantages = (groups - groups.mean(axis=1, keepdims=True)) / deviation
-            coefficient = advantages.reshape(64, 1) + beta * np.expm1(log_ref - logp)
+            pull = np.expm1(log_ref - logp) if penalty == "k3" else -np.ones((64, 5))
+            coefficient = advantages.reshape(64, 1) + beta * pull
             for t in range(5):
                 context = tokens[:, :t] @ 4 ** np.arange(t)[::-1]
                 chances = softmax(tables[t], axis=1)
@@ -251,6 +252,12 @@ def grpo_train_success(price: str) -> float:
 def grpo_train_kl(price: str) -> float:
     """Mean exact divergence at the end of eight runs."""
     return training(PRICES[price])[:, -1, 1].mean()
+
+
+@claim
+def grpo_train_kl_k1() -> float:
+    """The same at a price of 0.5, with k1 in the place of k3."""
+    return training(0.5, "k1")[:, -1, 1].mean()
 
 
 @claim
