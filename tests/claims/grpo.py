@@ -255,9 +255,14 @@ def grpo_train_kl(price: str) -> float:
 
 
 @claim
-def grpo_train_kl_k1() -> float:
-    """The same at a price of 0.5, with k1 in the place of k3."""
-    return training(0.5, "k1")[:, -1, 1].mean()
+def grpo_train_k1() -> str:
+    """Mean divergence at the end, k1 at a price of 0.5, against no price and against k3.
+
+    In words, since k1 as a loss amplifies rounding: the digits differ between machines.
+    """
+    free, held = (training(price)[:, -1, 1].mean() for price in (0.0, 0.5))
+    with_k1 = training(0.5, "k1")[:, -1, 1].mean()
+    return "no closer" if with_k1 > free - 0.1 * (free - held) else "closer"
 
 
 @claim
