@@ -2,10 +2,12 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book test check browser notebooks claims lab serve clean
+.PHONY: help book test check browser peers notebooks claims lab serve clean
 
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys, ensurepip; \
 	sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
+NO_PYTHON := Python 3.11 with its venv module is needed: put python3.11 on PATH, or say make \
+	PYTHON=/path/to/python3.11.
 BIN := .venv/bin
 READY := .venv/ready
 NOTEBOOKS = $(wildcard book/*.ipynb)
@@ -23,7 +25,8 @@ check: $(READY)  ## all tests that need no browser
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
-	$(BIN)/pytest --quiet --numprocesses auto --doctest-modules --cov --ignore tests/site kltutorial tests
+	$(BIN)/pytest --quiet --numprocesses auto --doctest-modules --cov \
+		--ignore tests/site --ignore tests/peers kltutorial tests
 	$(BIN)/pytest --quiet --nbval --numprocesses auto --dist loadscope $(NOTEBOOKS)
 	@$(MAKE) --no-print-directory build
 
@@ -36,6 +39,19 @@ build: $(READY)
 
 browser: $(READY)
 	@$(BIN)/python tests/site/chromium.py
+
+# PyTorch is heavy, and the book does without: it goes into an environment of its own.
+peers: .venv-peers/ready  ## compare with other implementations, in PyTorch (.venv-peers/)
+	.venv-peers/bin/pytest --quiet --capture=no --confcutdir tests/peers tests/peers
+
+.venv-peers/ready: tests/peers/requirements.txt
+	@test -n '$(PYTHON)' || { echo '$(NO_PYTHON)'; exit 1; }
+	@test -x .venv-peers/bin/python || '$(PYTHON)' -m venv .venv-peers
+	@echo 'Installing PyTorch into .venv-peers/ (a few minutes, only once) ...'
+	@.venv-peers/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@.venv-peers/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		liger-kernel==0.8.5  # it asks for triton, which what is used here does without
+	@touch $@
 
 # Without times, without the kernel's version, and with what a cell prints in one piece however
 # it arrived: running twice changes nothing.
@@ -59,12 +75,11 @@ lab: $(READY)  ## open a copy of the notebooks in JupyterLab; what you change th
 serve: $(if $(wildcard _build/html/index.html),$(READY),book)  ## show the website at localhost:8000
 	$(BIN)/python -m http.server --bind localhost --directory _build/html
 
-clean:  ## remove what was built; .venv/ and _lab/ stay
+clean:  ## remove what was built; .venv/, .venv-peers/ and _lab/ stay
 	rm -rf _build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(READY): requirements.txt pyproject.toml
-	@test -n '$(PYTHON)' || { echo 'Python 3.11 with its venv module is needed: put python3.11' \
-		'on PATH, or say make PYTHON=/path/to/python3.11.'; exit 1; }
+	@test -n '$(PYTHON)' || { echo '$(NO_PYTHON)'; exit 1; }
 	@test -x $(BIN)/python || '$(PYTHON)' -m venv .venv
 	@echo 'Installing the pinned packages into .venv/ (a few minutes, only once) ...'
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt

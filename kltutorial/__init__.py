@@ -1,10 +1,11 @@
 """KL divergence for language-model training: the companion package of the book."""
 
-from kltutorial import directions, divergences, estimators, fdivergences, sequences
+from kltutorial import directions, divergences, estimators, fdivergences, grpo, sequences
 from kltutorial.directions import *
 from kltutorial.divergences import *
 from kltutorial.estimators import *
 from kltutorial.fdivergences import *
+from kltutorial.grpo import *
 from kltutorial.sequences import *
 
 __version__ = "0.1.0"
@@ -13,5 +14,6 @@ __all__ = [
     *divergences.__all__,
     *estimators.__all__,
     *fdivergences.__all__,
+    *grpo.__all__,
     *sequences.__all__,
 ]

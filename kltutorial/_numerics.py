@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from kltutorial._arrays import Array, namespace
 from kltutorial._checks import FloatArray
 
 __all__: list[str] = []
@@ -15,23 +16,27 @@ __all__: list[str] = []
 _COEFFICIENTS = [1 / math.factorial(k) for k in range(2, 20)]
 
 
-def exp_gap(x: FloatArray) -> FloatArray:
+def exp_gap(x: Array) -> Array:
     r"""Gap of the inequality :math:`1 + x \le e^x`, that is :math:`e^x - 1 - x`.
 
     With :math:`x = \log r` this is the gap of :math:`\log r \le r - 1`.  Below :math:`|x| = 1`
     the subtraction would cancel (at ``x = 1e-4`` in float32 nothing is left), so the series is
     summed instead.  Error at most 4 units in the last place, in float32 and in float64; never
-    negative.  ``-inf`` and ``inf`` give ``inf``.
+    negative.  ``-inf`` and ``inf`` give ``inf``.  On a PyTorch tensor it can be differentiated.
     """
+    xp = namespace(x)
+    number = getattr(x.dtype, "type", float)  # NumPy: a Python float may widen a 0-d float32
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        series = np.full_like(x, _COEFFICIENTS[-1])
+        near = xp.abs(x) < 1
+        # Far away the series is not used.  At 0 it can't overflow either, which would be a NaN
+        # in the gradient although not in the value.
+        small = xp.where(near, x, number(0))
+        series = xp.full_like(x, _COEFFICIENTS[-1])
         for coefficient in reversed(_COEFFICIENTS[:-1]):
-            series *= x
-            series += x.dtype.type(coefficient)
-        series *= x
-        series *= x
+            series = series * small + number(coefficient)
         # Far beyond overflow the subtraction no longer matters, and inf - inf would be NaN.
-        return np.where(np.abs(x) < 1, series, np.expm1(x) - np.minimum(x, 1e6))
+        far = xp.expm1(x) - xp.clip(x, None, number(1e6))
+        return xp.where(near, series * small * small, far)
 
 
 def log(x: FloatArray) -> FloatArray:

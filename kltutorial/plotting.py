@@ -18,17 +18,20 @@ from numpy.typing import ArrayLike
 __all__ = [
     "plot_branches",
     "plot_chords",
+    "plot_clip",
     "plot_descent",
     "plot_evidence",
     "plot_fits",
     "plot_generators",
     "plot_inequality",
     "plot_local_divergences",
+    "plot_logged",
     "plot_loss_surface",
     "plot_penalties",
     "plot_relative_deviation",
     "plot_running_means",
     "plot_terms",
+    "plot_training",
     "plot_variance_parabola",
     "use_book_style",
 ]
@@ -52,6 +55,10 @@ _DIVERGENCES: dict[str, dict[str, Any]] = {
     "neyman_chi2": {"label": "Neyman χ²", "color": _COLORS[7], "linestyle": (0, (1, 1))},
     "k2": {"label": "mean of k2", **_STYLES["k2"]},
 }
+#: Colour and line style of the first, second and third of several series.
+_SERIES: list[dict[str, Any]] = [
+    {"color": _COLORS[k], "linestyle": style} for k, style in ((3, "-"), (0, "--"), (2, "-."))
+]
 
 
 def use_book_style() -> None:
@@ -588,6 +595,108 @@ def plot_descent(
     for (name, value), (color, style) in zip(divergences.items(), styles, strict=False):
         ax.plot(steps, value, color=color, linestyle=style, linewidth=2, label=name)
     ax.set(yscale="log", xlabel="gradient steps", ylabel="divergence (nats)")
+    ax.legend()
+    return ax
+
+
+def plot_clip(ratio: ArrayLike, gains: Mapping[str, ArrayLike], ax: Axes | None = None) -> Axes:
+    """Draw what a token contributes to the policy term against how much likelier it has become.
+
+    Parameters
+    ----------
+    ratio : array_like
+        The horizontal axis, π/π_old of the token.
+    gains : mapping of str to array_like
+        The contributions, in units of the advantage, by what is written beside them.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default, a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+    """
+    ax = _axes(ax)
+    for (name, gain), style in zip(gains.items(), _SERIES, strict=False):
+        ax.plot(ratio, gain, label=name, linewidth=2, **style)
+    ax.axhline(0, color="0.6", linewidth=0.8)
+    ax.axvline(1, color="0.6", linewidth=0.8, linestyle=":")
+    ax.set(
+        xlabel=r"ratio $\rho = \pi_\theta / \pi_{\mathrm{old}}$ of the token",
+        ylabel="contribution\n(units of advantage)",
+    )
+    ax.legend()
+    return ax
+
+
+def plot_training(
+    steps: ArrayLike, runs: Mapping[str, ArrayLike], quantity: str, ax: Axes | None = None
+) -> Axes:
+    """Draw a quantity over training: the mean of several runs, and the range that they cover.
+
+    Parameters
+    ----------
+    steps : array_like
+        The horizontal axis.
+    runs : mapping of str to array_like
+        For each setting, by name, its values of shape (runs, len(steps)).
+    quantity : str
+        What the vertical axis shows, with its unit.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default, a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+    """
+    ax = _axes(ax)
+    for (name, values), style in zip(runs.items(), _SERIES, strict=False):
+        values = np.asarray(values)
+        ax.fill_between(
+            steps, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.2, lw=0
+        )
+        ax.plot(steps, values.mean(axis=0), label=name, linewidth=2, **style)
+    ax.set(xlabel="training step", ylabel=quantity)
+    ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return ax
+
+
+def plot_logged(
+    steps: ArrayLike,
+    exact: Mapping[str, ArrayLike],
+    logged: Mapping[str, ArrayLike],
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the exact divergence over training, and the estimates that would be logged.
+
+    Parameters
+    ----------
+    steps : array_like
+        The horizontal axis.
+    exact, logged : mapping of str to array_like
+        For each run, by name, its divergences and their estimates in nats per answer.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default, a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+    """
+    ax = _axes(ax)
+    for (name, values), style, marker in zip(exact.items(), _SERIES, "os^", strict=False):
+        ax.plot(steps, values, label=f"{name}, exact", linewidth=2, **style)
+        ax.plot(
+            steps,
+            logged[name],
+            marker,
+            color=style["color"],
+            markersize=4,
+            alpha=0.7,
+            label=f"{name}, logged k3",
+        )
+    ax.set(xlabel="training step", ylabel="divergence (nats per answer)")
     ax.legend()
     return ax
 

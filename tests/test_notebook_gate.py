@@ -103,6 +103,15 @@ FAULTS = {
         "r, np.log(r), color",
         "r, np.log2(r), color",
     ),
+    "the clip on the wrong side": ("grpo", "grpo", "xp.minimum(", "xp.maximum("),
+    "ratio of the penalty inverted": ("grpo", "grpo", "exp_gap(log_r)", "exp_gap(-log_r)"),
+    "lengths ignored": (
+        "grpo",
+        "grpo",
+        "1 / (samples * lengths)[:, None]",
+        "1 / lengths.sum()",
+    ),
+    "weight forgotten": ("grpo", "grpo", "if weight_kl:\n        ", "if False:\n        "),
 }
 
 
