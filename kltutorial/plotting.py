@@ -567,7 +567,7 @@ def plot_branches(
             arrowprops={"arrowstyle": "-", "color": "0.5"},
         )
     ax.set(xlabel="half the distance of the bumps, $d$", ylabel="KL(model ‖ target) (nats)")
-    ax.legend()
+    _legend_above(ax)
     return ax
 
 
