@@ -42,7 +42,7 @@ browser: $(READY)
 
 # PyTorch is heavy, and the book does without: it goes into an environment of its own.
 peers: .venv-peers/ready  ## compare with other implementations, in PyTorch (.venv-peers/)
-	.venv-peers/bin/pytest --quiet --capture=no --confcutdir tests/peers tests/peers
+	.venv-peers/bin/pytest --capture=no --confcutdir tests/peers tests/peers
 
 .venv-peers/ready: tests/peers/requirements.txt
 	@test -n '$(PYTHON)' || { echo '$(NO_PYTHON)'; exit 1; }
