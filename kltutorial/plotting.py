@@ -48,10 +48,10 @@ _STYLES: dict[str, dict[str, Any]] = {
 _DIVERGENCES: dict[str, dict[str, Any]] = {
     "kl": {"label": "KL(p‖q)", "color": _COLORS[3], "linestyle": "-"},
     "reverse_kl": {"label": "KL(q‖p)", "color": _COLORS[0], "linestyle": (0, (3, 1, 1, 1))},
-    "jensen_shannon": {"label": "Jensen–Shannon", "color": _COLORS[1], "linestyle": "-."},
+    "jensen_shannon": {"label": "Jensen–Shannon", "color": _COLORS[2], "linestyle": "-."},
     "squared_hellinger": {"label": "Hellinger²", "color": _COLORS[4], "linestyle": ":"},
     "total_variation": {"label": "total variation", "color": "black", "linestyle": "-"},
-    "chi2": {"label": "χ²", "color": _COLORS[5], "linestyle": (0, (6, 1))},
+    "chi2": {"label": "χ²", "color": _COLORS[1], "linestyle": (0, (6, 1))},
     "neyman_chi2": {"label": "Neyman χ²", "color": _COLORS[7], "linestyle": (0, (1, 1))},
     "k2": {"label": "mean of k2", **_STYLES["k2"]},
 }
@@ -347,7 +347,7 @@ def plot_generators(u: ArrayLike, values: Mapping[str, ArrayLike], ax: Axes | No
     ax.set(
         xlabel="ratio $u = p/q$ of an outcome", ylabel="its price $f(u)/f''(1)$", ylim=(-0.05, 1)
     )
-    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    _legend_above(ax, columns=3)
     return ax
 
 
@@ -425,7 +425,7 @@ def plot_local_divergences(
         xlabel="step $t$ from the reference towards the policy",
         ylabel="divergence $/\\,f''(1)$",
     )
-    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    _legend_above(ax, columns=3)
     return ax
 
 
@@ -625,7 +625,7 @@ def plot_clip(ratio: ArrayLike, gains: Mapping[str, ArrayLike], ax: Axes | None 
         xlabel=r"ratio $\rho = \pi_\theta / \pi_{\mathrm{old}}$ of the token",
         ylabel="contribution\n(units of advantage)",
     )
-    ax.legend()
+    _legend_above(ax)
     return ax
 
 
@@ -658,7 +658,7 @@ def plot_training(
         )
         ax.plot(steps, values.mean(axis=0), label=name, linewidth=2, **style)
     ax.set(xlabel="training step", ylabel=quantity)
-    ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    _legend_above(ax)
     return ax
 
 
@@ -697,7 +697,7 @@ def plot_logged(
             label=f"{name}, logged k3",
         )
     ax.set(xlabel="training step", ylabel="divergence (nats per answer)")
-    ax.legend()
+    _legend_above(ax, columns=2)
     return ax
 
 
@@ -705,8 +705,8 @@ def _axes(ax: Axes | None) -> Axes:
     return plt.subplots()[1] if ax is None else ax
 
 
-def _legend_above(ax: Axes) -> None:
-    columns = len(ax.get_legend_handles_labels()[1])
+def _legend_above(ax: Axes, columns: int | None = None) -> None:
+    columns = columns or len(ax.get_legend_handles_labels()[1])
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncol=columns, columnspacing=1)
 
 
