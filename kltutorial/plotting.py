@@ -48,7 +48,7 @@ _STYLES: dict[str, dict[str, Any]] = {
 _DIVERGENCES: dict[str, dict[str, Any]] = {
     "kl": {"label": "KL(p‖q)", "color": _COLORS[3], "linestyle": "-"},
     "reverse_kl": {"label": "KL(q‖p)", "color": _COLORS[0], "linestyle": (0, (3, 1, 1, 1))},
-    "jensen_shannon": {"label": "Jensen–Shannon", "color": _COLORS[2], "linestyle": "-."},
+    "jensen_shannon": {"label": "Jensen–Shannon", "color": _COLORS[9], "linestyle": "-."},
     "squared_hellinger": {"label": "Hellinger²", "color": _COLORS[4], "linestyle": ":"},
     "total_variation": {"label": "total variation", "color": "black", "linestyle": "-"},
     "chi2": {"label": "χ²", "color": _COLORS[1], "linestyle": (0, (6, 1))},
