@@ -140,7 +140,7 @@ def forward_fit(log_density: LogDensity, *, bounds: tuple[float, float]) -> Norm
     ----------
     log_density : callable
         Logarithm of the target density, smooth; takes an array and returns one of its shape.
-        It has to be normalised: this direction can't do without the constant.
+        It has to be normalised, since the divergence that is left is reported, too.
     bounds : (float, float)
         An interval outside of which the target has no mass worth counting.
 

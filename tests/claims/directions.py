@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 from scipy import integrate, optimize, stats
-from scipy.special import log_softmax, rel_entr
+from scipy.special import entr, log_softmax, rel_entr
 
 from tests.claims import claim
 
@@ -244,11 +244,13 @@ def agreement(differences: np.ndarray) -> str:
 
 @claim
 def classification_is_forward() -> str:
-    """Cross-entropy of hard labels against the divergence of label and model, per example."""
-    log_model = log_softmax(np.random.default_rng(0).normal(size=(100, 4)), axis=1)
-    label = np.arange(100) % 4
-    loss = -log_model[np.arange(100), label]
-    return agreement(loss - rel_entr(np.eye(4)[label], np.exp(log_model)).sum(axis=1))
+    """Cross-entropy less divergence, per example: the entropy of the labels, soft or hard."""
+    rng = np.random.default_rng(0)
+    log_model = log_softmax(rng.normal(size=(100, 4)), axis=1)
+    labels = np.concatenate([np.eye(4)[np.arange(50) % 4], rng.dirichlet(np.ones(4), size=50)])
+    loss = -(labels * log_model).sum(axis=1)
+    excess = loss - rel_entr(labels, np.exp(log_model)).sum(axis=1)
+    return agreement(excess - entr(labels).sum(axis=1))
 
 
 @claim
