@@ -25,7 +25,7 @@ check: $(READY)  ## all tests that need no browser
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
-	$(BIN)/pytest --quiet --numprocesses auto --doctest-modules --cov \
+	$(BIN)/pytest --quiet --numprocesses auto --dist worksteal --doctest-modules --cov \
 		--ignore tests/site --ignore tests/peers kltutorial tests
 	$(BIN)/pytest --quiet --nbval --numprocesses auto --dist loadscope $(NOTEBOOKS)
 	@$(MAKE) --no-print-directory build
