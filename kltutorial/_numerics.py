@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from operator import neg
 
 import numpy as np
 
@@ -53,3 +55,19 @@ def log_ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
         return np.where(
             np.abs(relative) < 0.5, np.log1p(relative), log(numerator) - log(denominator)
         )
+
+
+def log_sum_exp(x: FloatArray) -> FloatArray:
+    """Logarithm of the sum of exp(x) along the last axis, which is kept; for values of any size."""
+    top = x.max(axis=-1, keepdims=True)
+    return top + np.log(np.exp(x - top).sum(axis=-1, keepdims=True))
+
+
+def half_square(x: Array) -> Array:
+    """Half of the square of `x`; overflow gives ``inf`` and no warning."""
+    with np.errstate(over="ignore"):
+        return x * x / 2
+
+
+#: The estimators of one sample as functions of log r, on NumPy arrays and PyTorch tensors.
+PENALTIES: dict[str, Callable[[Array], Array]] = {"k1": neg, "k2": half_square, "k3": exp_gap}

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from kltutorial import _checks
 from kltutorial._checks import FloatArray
-from kltutorial._numerics import exp_gap, log, log_ratio
+from kltutorial._numerics import exp_gap, log, log_ratio, log_sum_exp
 
 __all__ = [
     "cross_entropy",
@@ -207,8 +207,8 @@ def kl_from_logits(p_logits: ArrayLike, q_logits: ArrayLike, *, axis: int = -1) 
         change, lost = _difference(b, a)
         change = change - np.take_along_axis(change, top, -1)
         change = change + (lost - np.take_along_axis(lost, top, -1))
-        log_p = (a - a_top) - _log_sum_exp(a - a_top)
-        log_q = (b - b_top) - _log_sum_exp(b - b_top)
+        log_p = (a - a_top) - log_sum_exp(a - a_top)
+        log_q = (b - b_top) - log_sum_exp(b - b_top)
         p, q, log_p_top = np.exp(log_p), np.exp(log_q), log_p.max(axis=-1, keepdims=True)
         # log of sum(p * exp(change)), from the small sum of its departures from 1 if it is small.
         departures = np.where(
@@ -218,7 +218,7 @@ def kl_from_logits(p_logits: ArrayLike, q_logits: ArrayLike, *, axis: int = -1) 
         shift = np.where(
             np.abs(departure) < 0.5,
             np.log1p(departure),
-            log_p_top + _log_sum_exp(b - b_top),
+            log_p_top + log_sum_exp(b - b_top),
         )
         total = _kl_terms(p, q, change - shift).sum(axis=-1)
     impossible = ((b == -np.inf) & (a > -np.inf)).any(axis=-1)
@@ -419,11 +419,6 @@ def _difference(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     step = difference - x
     lost = (x - (difference - step)) - (y + step)
     return difference, np.where(np.isfinite(lost), lost, 0)
-
-
-def _log_sum_exp(x: FloatArray) -> FloatArray:
-    top = x.max(axis=-1, keepdims=True)
-    return top + np.log(np.exp(x - top).sum(axis=-1, keepdims=True))
 
 
 def _kl_terms(p: FloatArray, q: FloatArray, log_r: FloatArray) -> FloatArray:

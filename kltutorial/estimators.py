@@ -7,7 +7,7 @@ samples, and the samples come from p, the first argument.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal, NamedTuple, cast
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kltutorial import _checks
 from kltutorial._checks import FloatArray
-from kltutorial._numerics import exp_gap, log_ratio
+from kltutorial._numerics import PENALTIES, exp_gap, half_square, log_ratio
 
 __all__ = [
     "EstimatorMoments",
@@ -108,7 +108,7 @@ def k2(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
     Schulman (2020), "Approximating KL divergence", with our p his q.
     Derived in :doc:`Three estimators </book/three_estimators>`.
     """
-    return _half_square(_log_r(logp, logq))
+    return half_square(_log_r(logp, logq))
 
 
 def k3(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
@@ -673,24 +673,12 @@ def _log_r(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
         return logq - logp
 
 
-def _half_square(x: FloatArray) -> FloatArray:
-    with np.errstate(over="ignore"):
-        return x * x / 2
-
-
-_ELEMENTWISE: dict[str, Callable[[FloatArray], FloatArray]] = {
-    "k1": np.negative,
-    "k2": _half_square,
-    "k3": exp_gap,
-}
-
-
 def _columns(x: FloatArray, estimator: Estimator) -> FloatArray:
     """Return what is averaged, as functions of x = log r, stacked in front."""
     if estimator == "optimal":
         with np.errstate(over="ignore"):
             return np.stack([-x, np.expm1(x)])
-    return _ELEMENTWISE[estimator](x)[None]
+    return PENALTIES[estimator](x)[None]
 
 
 def _combination(estimator: Estimator, comoment: FloatArray) -> FloatArray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from kltutorial import _checks
 from kltutorial._arrays import Array, as_bool_array, as_float_array, detach, namespace
-from kltutorial._numerics import exp_gap
+from kltutorial._numerics import PENALTIES
 
 __all__ = ["GRPOLoss", "group_advantages", "grpo_loss"]
 
@@ -251,7 +251,8 @@ def grpo_loss(
         if logp_ref is None:
             nothing = zeros.sum()
             return GRPOLoss(policy_loss, policy_loss, nothing, nothing + float("nan"), fraction)
-        penalty = _penalty(kl, _log_probs("logp_ref", logp_ref, logp, keep) - logp)
+        log_r = _log_probs("logp_ref", logp_ref, logp, keep) - logp
+        penalty = PENALTIES[kl](log_r)
         if weight_kl:
             penalty = ratio * penalty
         kl_loss = (penalty * weights).sum()
@@ -277,12 +278,6 @@ def _log_probs(name: str, value: Any, like: Array, keep: Array) -> Array:
     if not xp.isfinite(value).all():
         raise ValueError(f"{name} must be finite where mask is True")
     return value
-
-
-def _penalty(kl: KLTerm, log_r: Array) -> Array:
-    if kl == "k3":
-        return exp_gap(log_r)
-    return -log_r if kl == "k1" else log_r * log_r / 2
 
 
 def _token_weights(

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kltutorial import _checks
 from kltutorial._checks import FloatArray
+from kltutorial._numerics import log_sum_exp
 from kltutorial.divergences import kl_from_logits
 
 __all__ = ["TabularLM", "example_pair"]
@@ -381,5 +382,5 @@ def example_pair() -> tuple[TabularLM, TabularLM]:
 
 
 def _log_softmax(logits: FloatArray) -> FloatArray:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    shifted = logits - logits.max(axis=-1, keepdims=True)  # of any size, without losing digits
+    return shifted - log_sum_exp(shifted)

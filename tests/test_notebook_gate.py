@@ -20,7 +20,7 @@ FAULTS = {
         "return -_log_r(logp, logq)",
         "return _log_r(logp, logq)",
     ),
-    "no half in k2": ("three_estimators", "estimators", "return x * x / 2", "return x * x"),
+    "no half in k2": ("three_estimators", "_numerics", "return x * x / 2", "return x * x"),
     "ratio of k3 inverted": (
         "three_estimators",
         "estimators",
@@ -104,7 +104,12 @@ FAULTS = {
         "r, np.log2(r), color",
     ),
     "the clip on the wrong side": ("grpo", "grpo", "xp.minimum(", "xp.maximum("),
-    "ratio of the penalty inverted": ("grpo", "grpo", "exp_gap(log_r)", "exp_gap(-log_r)"),
+    "ratio of the penalty inverted": (
+        "grpo",
+        "grpo",
+        "PENALTIES[kl](log_r)",
+        "PENALTIES[kl](-log_r)",
+    ),
     "lengths ignored": (
         "grpo",
         "grpo",
