@@ -12,12 +12,13 @@ MODULES = HERE / "node_modules"
 
 def install() -> None:
     """Install what package-lock.json lists, unless it is there already."""
-    lock, installed = HERE / "package-lock.json", MODULES / ".package-lock.json"
-    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+    wanted, installed = (HERE / "package-lock.json").read_text("utf-8"), MODULES / ".installed"
+    if installed.exists() and installed.read_text("utf-8") == wanted:
         return
     print("Installing the website's own packages into website/node_modules/ ...", flush=True)
     if npm(["ci", "--loglevel=error"], cwd=HERE):
         raise RuntimeError("The website needs the packages of website/package-lock.json.")
+    installed.write_text(wanted, "utf-8")
 
 
 def run(script: Path | str, *arguments: str, stdin: str = "") -> str:
