@@ -6,20 +6,16 @@ is a font with the measures of mathematics, of which the site carries the letter
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import unicodedata
 from html import unescape
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docutils import nodes
-from fontTools.subset import Options, Subsetter
-from fontTools.ttLib import TTFont
 
-from website import node
+from website import fonts, node
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -29,6 +25,8 @@ if TYPE_CHECKING:
 FONT = node.MODULES / "@fontsource/stix-two-math/files/stix-two-math-latin-400-normal.woff2"
 STYLE = node.MODULES / "temml/dist/Temml-STIX2.css"
 STYLE_SHEET = "mathematics.css"
+# Browsers slant a letter that stands alone: the mathematical italics, and h, which is older.
+ITALICS = [0x210E, *range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C)]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -51,7 +49,7 @@ def _typeset(app: Sphinx, env: BuildEnvironment) -> None:
     env.mathml = dict(zip(ordered, answers, strict=True))  # type: ignore[attr-defined]
     static = Path(app.outdir) / "_static"
     static.mkdir(parents=True, exist_ok=True)
-    (static / STYLE_SHEET).write_text(_style(_subset("".join(answers))), "utf-8")
+    (static / STYLE_SHEET).write_text(_style("".join(answers)), "utf-8")
 
 
 def _is_formula(element: nodes.Node) -> bool:
@@ -75,30 +73,11 @@ def _display(translator: HTML5Translator, element: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-def _subset(mathml: str) -> bytes:
-    """Return the font with the letters of the formulas alone, upright and as browsers slant them."""
+def _style(mathml: str) -> str:
+    """Return Temml's rules with the font's letters for these formulas."""
     text = unescape(re.sub("<[^>]*>", "", mathml))
     letters = {ord(letter) for letter in text}
     letters |= {code for code in ITALICS if unicodedata.normalize("NFKC", chr(code)) in text}
-    font = TTFont(FONT)
-    options = Options(layout_features=["ssty", "ss01", "ss04"], hinting=False, notdef_outline=True)
-    subsetter = Subsetter(options)
-    subsetter.populate(unicodes=letters)
-    subsetter.subset(font)
-    font.flavor = "woff2"
-    packed = BytesIO()
-    font.save(packed)
-    return packed.getvalue()
-
-
-# The mathematical italics, among them h, which Unicode had already.
-ITALICS = [0x210E, *range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C)]
-
-
-def _style(font: bytes) -> str:
-    # Within the style sheet the font is there when the first line is drawn: nothing moves.
-    address = f"data:font/woff2;base64,{base64.b64encode(font).decode()}"
-    face = f'@font-face {{font-family: STIX2; src: url("{address}")}}'
-    rules, replaced = re.subn(r"@font-face {.*?}", face, STYLE.read_text("utf-8"), flags=re.DOTALL)
-    assert replaced == 1
-    return rules
+    source = fonts.address(FONT, letters, ["ssty", "ss01", "ss04"])
+    face = f'@font-face {{ font-family: STIX2; src: url("{source}"); }}'
+    return fonts.FACE.sub(face, STYLE.read_text("utf-8"), count=1)
