@@ -9,7 +9,7 @@ from website import node
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-EXTENSIONS = ["mathematics"]
+EXTENSIONS = ["explorables", "mathematics"]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
