@@ -14,6 +14,7 @@ FOLDER = "explorables"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    """Bundle them, and let the pages that have one load it."""
     app.connect("builder-inited", _bundle)
     app.connect("html-page-context", _load)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -220,8 +220,8 @@ class Panel {
 
   /** Dots at points [x, y]. */
   dots(key, points, series) {
-    const dot = ([x, y]) => `M${this.x(x)},${this.y(y)}h0`;
-    this.put(key, "path").attr("class", `dots series-${series}`).attr("d", points.map(dot).join(""));
+    const path = points.map(([x, y]) => `M${this.x(x)},${this.y(y)}h0`).join("");
+    this.put(key, "path").attr("class", `dots series-${series}`).attr("d", path);
   }
 
   /** A straight line across the panel, at one `x` or one `y`. */
