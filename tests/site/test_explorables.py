@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from tests.site.built import HTML
 
@@ -32,12 +33,16 @@ class Driver:
         self.place = page.locator(f"[data-explorable={name}]")
 
     def open(self, origin, query=""):
-        self.page.goto(f"{origin}/{ORACLES[self.name].PAGE}{query}#{self.name}")
-        return self.scroll()
+        address = f"{origin}/{ORACLES[self.name].PAGE}{query}#{self.name}"
+        self.page.goto(address, wait_until="domcontentloaded")
+        return self.ready()
 
-    def scroll(self):
-        self.place.scroll_into_view_if_needed()
+    def ready(self):
         self.page.wait_for_function("place => place.explorable", arg=self.place.element_handle())
+        return self
+
+    def reset(self):
+        self.place.get_by_role("button", name="Reset").click()
         return self
 
     @property
@@ -47,25 +52,24 @@ class Driver:
     def set(self, settings):
         self.place.evaluate("(place, settings) => place.explorable.set(settings)", settings)
 
-    def reset(self):
-        self.place.get_by_role("button", name="Reset").click()
-        return self
-
     def sliders(self):
-        """Return the sliders, and the setting of each: ranges, and handles in the drawing."""
+        """Return all sliders, each after the name of its setting."""
         ranges = self.place.locator("input[type=range]").all()
-        return [(each.get_attribute("id").removeprefix("setting-"), each) for each in ranges] + [
-            (each.get_attribute("data-setting"), each) for each in self.handles()
-        ]
+        named = [(each.get_attribute("id").removeprefix("setting-"), each) for each in ranges]
+        return named + self.handles()
 
     def handles(self):
-        return self.place.locator("[role=slider]").all()
+        """Return the sliders within the drawing, each after the name of its setting."""
+        handles = self.place.locator("[role=slider]").all()
+        return [(each.get_attribute("data-setting"), each) for each in handles]
 
 
 @pytest.fixture(scope="module", params=ORACLES)
 def opened(browser, origin, request):
     trouble = []
-    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    # Tall, and without scrolling smoothly, so that nothing moves away from the mouse.
+    size = {"width": 1280, "height": 1400}
+    page = browser.new_page(viewport=size, has_touch=True, reduced_motion="reduce")
     page.on("pageerror", lambda error: trouble.append(str(error)))
     yield Driver(page, request.param).open(origin)
     page.close()
@@ -115,9 +119,9 @@ def test_what_is_written_is_the_number_rounded(driver):
 
 
 def test_every_slider_obeys_the_keyboard(driver):
+    before = driver.settings
     for name, slider in driver.sliders():
-        driver.reset()
-        before = driver.settings
+        driver.set(before)
         slider.focus()
         slider.press("ArrowLeft")
         middle = driver.settings
@@ -133,9 +137,9 @@ def test_every_slider_obeys_the_keyboard(driver):
 
 
 def test_every_handle_follows_the_mouse(driver):
-    for name, handle in zip_names(driver):
-        driver.reset()
-        before = driver.settings
+    before = driver.settings
+    for name, handle in driver.handles():
+        driver.set(before)
         x, y = middle(handle)
         driver.page.mouse.move(x, y)
         driver.page.mouse.down()
@@ -148,34 +152,27 @@ def test_every_handle_follows_the_mouse(driver):
         assert driver.settings == after
 
 
-def test_every_handle_follows_a_finger_and_the_page_still_scrolls(browser, origin, name):
-    with browser.new_context(has_touch=True, viewport={"width": 390, "height": 800}) as context:
-        page = context.new_page()
-        driver = Driver(page, name).open(origin)
-        touch = context.new_cdp_session(page)
+def test_every_handle_follows_a_finger_and_the_page_still_scrolls(driver):
+    touch = driver.page.context.new_cdp_session(driver.page)
 
-        def send(kind, *points):
-            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [*points]})
+    def send(kind, *points):
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [*points]})
 
-        for setting, handle in zip_names(driver):
-            driver.reset()
-            handle.scroll_into_view_if_needed()
-            before = driver.settings
-            x, y = middle(handle)
-            send("touchStart", {"x": x, "y": y})
-            send("touchMove", {"x": x - 10, "y": y - 10})
-            send("touchMove", {"x": x - 20, "y": y - 20})
-            send("touchEnd")
-            assert driver.settings[setting] != before[setting]
-            assert min(handle.bounding_box()[side] for side in ("width", "height")) >= 24
-        assert driver.place.locator("svg[role=group]").evaluate(TOUCH_ACTION) == "auto"
+    before = driver.settings
+    for name, handle in driver.handles():
+        driver.set(before)
+        x, y = middle(handle)
+        send("touchStart", {"x": x, "y": y})
+        send("touchMove", {"x": x - 20, "y": y - 20})
+        send("touchMove", {"x": x - 30, "y": y - 30})
+        send("touchEnd")
+        assert driver.settings[name] != before[name]
+        assert min(handle.bounding_box()[side] for side in ("width", "height")) >= 24
+        assert handle.evaluate(TOUCH_ACTION) == "none"
+    assert driver.place.locator("svg[role=group]").evaluate(TOUCH_ACTION) == "auto"
 
 
 TOUCH_ACTION = "element => getComputedStyle(element).touchAction"
-
-
-def zip_names(driver):
-    return [(handle.get_attribute("data-setting"), handle) for handle in driver.handles()]
 
 
 def middle(handle):
@@ -183,40 +180,34 @@ def middle(handle):
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def test_settings_are_in_the_address(browser, origin, driver):
+def test_settings_are_in_the_address(driver):
     driver.page.wait_for_function("!location.search")
     driver.set(ORACLES[driver.name].GRID[-1])
     driver.page.wait_for_function("location.search")
-    shared = browser.new_page()
-    shared.goto(driver.page.url)
-    copy = Driver(shared, driver.name)
-    shared.wait_for_function("place => place.explorable", arg=copy.place.element_handle())
-    assert copy.settings == driver.settings  # and it was in view without scrolling
-    shared.close()
+    settings = driver.settings
+    driver.page.reload(wait_until="domcontentloaded")
+    assert driver.ready().settings == settings  # and it was in view without scrolling
 
 
-def test_what_is_no_setting_is_ignored(browser, origin, driver):
+def test_what_is_no_setting_is_ignored(origin, driver):
     defaults = driver.settings
-    page = browser.new_page()
     query = "&".join(f"{name}=<b>" for name in defaults)
-    assert Driver(page, driver.name).open(origin, f"?{query}").settings == defaults
+    assert driver.open(origin, f"?{query}").settings == defaults
     for slider in driver.place.locator("input[type=range]").all():
-        setting, highest = slider.evaluate("slider => [slider.id.slice(8), Number(slider.max)]")
-        driver.set({setting: 1e9})
-        assert driver.settings[setting] == highest
-    page.close()
+        name, highest = slider.evaluate("slider => [slider.id.slice(8), Number(slider.max)]")
+        driver.set({name: 1e9})
+        assert driver.settings[name] == highest
 
 
 def test_a_change_is_said_aloud_once_it_is_over(driver):
-    status = driver.place.get_by_role("status")
-    driver.page.wait_for_timeout(700)
-    before = status.inner_text()
-    driver.set(ORACLES[driver.name].GRID[-1])
+    drawing, status = driver.place.locator("svg[role=group]"), driver.place.get_by_role("status")
+    before, first = drawing.get_attribute("aria-label"), ORACLES[driver.name].GRID[0]
+    expect(status).to_have_text(before)
+    driver.set(first)
+    after = drawing.get_attribute("aria-label")
+    assert after != before
     assert status.inner_text() == before
-    driver.page.wait_for_timeout(700)
-    sentence = status.inner_text()
-    assert sentence != before
-    assert driver.place.locator("svg[role=group]").get_attribute("aria-label") == sentence
+    expect(status).to_have_text(after)
 
 
 def test_it_is_loaded_when_it_comes_near_and_nothing_moves(browser, origin, name):
@@ -230,11 +221,12 @@ def test_it_is_loaded_when_it_comes_near_and_nothing_moves(browser, origin, name
             page.set_viewport_size({"width": width, "height": 800})
             yield driver.place.bounding_box()["height"]
 
-    page.goto(f"{origin}/{ORACLES[name].PAGE}")
+    page.goto(f"{origin}/{ORACLES[name].PAGE}", wait_until="domcontentloaded")
     empty = [*heights()]
     page.set_viewport_size({"width": 1280, "height": 800})
     assert not [url for url in asked if url.endswith(("shared.js", f"/{name}.js"))]
-    driver.scroll()
+    driver.place.scroll_into_view_if_needed()
+    driver.ready()
     assert [*heights()] == empty
     page.close()
 
@@ -269,7 +261,7 @@ LETTERS = """place => [...place.querySelectorAll(".explorable-figure text")].map
 def test_without_scripts_there_is_no_empty_box(browser, origin, name):
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
-        page.goto(f"{origin}/{ORACLES[name].PAGE}")
+        page.goto(f"{origin}/{ORACLES[name].PAGE}", wait_until="domcontentloaded")
         assert page.locator(f"[data-explorable={name}]").bounding_box()["height"] == 0
 
 

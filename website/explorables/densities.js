@@ -3,10 +3,10 @@
 import { choice, explorable, range, toggle } from "./shared.js";
 import { fixed, gap, klNormal, logNormal, spaced } from "./shared.js";
 
-const EDGE = 8;
-const GRID = spaced(-EDGE, EDGE, 321);
+const EDGE = 10;
+const GRID = spaced(-EDGE, EDGE, 401);
 const MEAN = { min: -3, max: 3, step: 0.05 };
-const WIDTH = { min: 0.4, max: 2.5, step: 0.05 };
+const WIDTH = { min: 0.4, max: 2.25, step: 0.05 };
 const FORMULAS = {
   pq: ["p log(p/q)", "p log(p/q) − p + q"],
   qp: ["q log(q/p)", "q log(q/p) − q + p"],
@@ -77,9 +77,9 @@ explorable("densities", {
   title: "Two densities, both directions",
   intro: "Drag a peak to move a density, or the dot on its flank to widen it.",
   caption:
-    "The divergence is the area above zero less the area below. It comes from where the first " +
-    "argument is large: elsewhere even a great log-ratio has little weight. The non-negative " +
-    "form adds the difference of the densities, whose area is nil, and nothing is left below zero.",
+    "The divergence is the area above zero less the area below. The first argument weighs the " +
+    "log-ratio, so the other direction looks at other places. The non-negative form adds the " +
+    "difference of the densities, whose area is nil, and leaves nothing below zero.",
   controls: [
     range("mean_p", { label: "mean of p", value: 0, ...MEAN }),
     range("std_p", { label: "standard deviation of p", value: 1, ...WIDTH }),

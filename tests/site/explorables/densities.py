@@ -11,12 +11,12 @@ import kltutorial as kl
 
 PAGE = "book/kl_divergence.html"
 NAMES = ["mean_p", "std_p", "mean_q", "std_q", "direction", "shifted"]
-VALUES = [[-3, 0.35], [0.4, 1, 2.5], [-1, 0.35], [0.4, 1, 1.05], ["pq", "qp"], [False, True]]
+VALUES = [[-3, 0.35], [0.4, 1, 2.25], [-1, 0.35], [0.4, 1, 1.05], ["pq", "qp"], [False, True]]
 GRID = [dict(zip(NAMES, values, strict=True)) for values in product(*VALUES)]
 
 
 def expected(mean_p, std_p, mean_q, std_q, direction, shifted):
-    x = np.linspace(-8, 8, 321)
+    x = np.linspace(-10, 10, 401)
     logs = norm.logpdf(x, mean_p, std_p), norm.logpdf(x, mean_q, std_q)
     first, second = logs if direction == "pq" else logs[::-1]
     term = kl.k3 if shifted else kl.k1

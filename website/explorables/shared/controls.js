@@ -30,10 +30,7 @@ export function range(name, { label, min, max, step, value, format, play }) {
     const input = element("input", { type: "range", id, min, max, step });
     const shown = element("span", { class: "explorable-value" });
     const player = play && new Player({ name, min, max, seconds: play }, set);
-    input.addEventListener("input", () => {
-      player?.stop();
-      set({ [name]: input.value });
-    });
+    input.addEventListener("input", () => set({ [name]: input.value }));
     const show = (number) => {
       input.value = number;
       input.setAttribute("aria-valuetext", write(number));
@@ -56,7 +53,9 @@ class Player {
     this.button.addEventListener("click", () => (this.frame ? this.stop() : this.start()));
   }
 
+  /** Note where the slider is, and let go of it if somebody else has moved it. */
   show(at) {
+    if (at !== this.at && !this.moving) this.stop();
     this.at = at;
   }
 
@@ -70,7 +69,9 @@ class Player {
     const speed = (this.max - this.min) / (1000 * this.seconds);
     const tick = (now) => {
       const next = from + Math.max(0, now - begun) * speed;
+      this.moving = true;
       this.set({ [this.name]: next });
+      this.moving = false;
       if (next < this.max) this.frame = requestAnimationFrame(tick);
       else this.stop();
     };
