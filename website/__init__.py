@@ -9,7 +9,7 @@ from website import node
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-EXTENSIONS = ["disclosure", "figures", "mathematics", "pages"]
+EXTENSIONS = ["disclosure", "explorables", "figures", "mathematics", "pages"]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

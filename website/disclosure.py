@@ -32,6 +32,8 @@ class _Disclosures(SphinxPostTransform):
             classes = " ".join(dict.fromkeys([*closed["classes"], "admonition"]))
             identity = f' id="{escape(closed["ids"][0])}"' if closed["ids"] else ""
             summary = nodes.inline("", "", *title.children)
+            for link in list(summary.findall(nodes.reference)):
+                link.parent.replace(link, link.children)  # a click there opens, whatever is hit
             place = closed.parent.index(closed)
             closed.parent[place : place + 1] = [
                 _html(f'<details class="{classes}"{identity}><summary class="admonition-title">'),

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import re
-import threading
-from functools import cache, partial
+from functools import cache
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-from tests.site import chromium
-
-HTML = Path(__file__).parents[2] / "_build" / "html"
-if not (HTML / "index.html").exists():
-    raise FileNotFoundError("There is no site to test in _build/html: run `make book` first.")
+from tests.site.built import HTML
 
 PAGES = sorted(
     path.relative_to(HTML).as_posix()
@@ -25,16 +18,6 @@ PAGES = sorted(
     if "_static" not in path.parts and path != HTML / "index.html"
 )
 PHONES = [390, 320]
-# What keeps a Chromium without a screen, and perhaps run by root, from asking or calling out.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
 
 # What there is to say about a page once its mathematics is set and its images are loaded.
 LOOK = r"""async () => {
@@ -67,30 +50,6 @@ OVERFLOWING = """() => {
         .filter(node => !scrolls(node.parentElement))
         .map(node => node.outerHTML.slice(0, 100));
 }"""
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture(scope="module")
-def origin():
-    handler = partial(QuietHandler, directory=HTML)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = chromium.find()
-    assert path, chromium.MISSING
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,0 +1,138 @@
+/**
+ * The controls of explorables.  Each stands for one setting.  It has a `name`, a `label`, a first
+ * `value`; `tidy(raw, otherwise)`, which turns anything, such as text from the address, into a
+ * legal value; and `build(set)`, which returns its element and how to `show` a value on it.
+ */
+
+import { element, fixed } from "./dom.js";
+
+/**
+ * A slider.
+ * @param {string} name
+ * @param {object} options
+ * @param {number} options.step also says how many digits are shown, unless there is a `format`
+ * @param {(value: number) => string} [options.format]
+ * @param {number} [options.play] seconds in which a button runs it from end to end
+ */
+export function range(name, { label, min, max, step, value, format, play }) {
+  const digits = (String(step).split(".")[1] ?? "").length;
+  const write = format ?? ((number) => fixed(number, digits));
+
+  function tidy(raw, otherwise) {
+    const number = raw === "" ? NaN : Number(raw);
+    if (!Number.isFinite(number)) return otherwise;
+    const clamped = Math.min(max, Math.max(min, number));
+    return Number((min + Math.round((clamped - min) / step) * step).toFixed(digits));
+  }
+
+  function build(set) {
+    const id = `setting-${name}`;
+    const input = element("input", { type: "range", id, min, max, step });
+    const shown = element("span", { class: "explorable-value" });
+    const player = play && new Player({ name, min, max, seconds: play }, set);
+    input.addEventListener("input", () => set({ [name]: input.value }));
+    const show = (number) => {
+      input.value = number;
+      input.setAttribute("aria-valuetext", write(number));
+      shown.textContent = write(number);
+      player?.show(number);
+    };
+    const parts = [element("label", { for: id }, label), input, shown];
+    if (player) parts.push(player.button);
+    return { node: element("div", { class: "explorable-range" }, ...parts), show };
+  }
+
+  return { name, label, value, min, max, step, format: write, tidy, build };
+}
+
+/** The button that runs a slider from end to end; at once, for readers who want no motion. */
+class Player {
+  constructor({ name, min, max, seconds }, set) {
+    Object.assign(this, { name, min, max, seconds, set, at: min, frame: 0 });
+    this.button = element("button", { type: "button" }, "Play");
+    this.button.addEventListener("click", () => (this.frame ? this.stop() : this.start()));
+  }
+
+  /** Note where the slider is, and let go of it if somebody else has moved it. */
+  show(at) {
+    if (at !== this.at && !this.moving) this.stop();
+    this.at = at;
+  }
+
+  start() {
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      this.set({ [this.name]: this.max });
+      return;
+    }
+    const from = this.at < this.max ? this.at : this.min;
+    const begun = performance.now();
+    const speed = (this.max - this.min) / (1000 * this.seconds);
+    const tick = (now) => {
+      const next = from + Math.max(0, now - begun) * speed;
+      this.moving = true;
+      this.set({ [this.name]: next });
+      this.moving = false;
+      if (next < this.max) this.frame = requestAnimationFrame(tick);
+      else this.stop();
+    };
+    this.button.textContent = "Pause";
+    this.frame = requestAnimationFrame(tick);
+  }
+
+  stop() {
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
+    this.button.textContent = "Play";
+  }
+}
+
+/**
+ * One of a few, as radio buttons.
+ * @param {Object<string, string>} options.options label of each value
+ */
+export function choice(name, { label, options, value }) {
+  const tidy = (raw, otherwise) => (Object.hasOwn(options, raw) ? raw : otherwise);
+
+  function build(set) {
+    const inputs = Object.keys(options).map((each) =>
+      element("input", { type: "radio", name: `setting-${name}`, value: each }),
+    );
+    for (const input of inputs) {
+      input.addEventListener("change", () => set({ [name]: input.value }));
+    }
+    const labels = inputs.map((input) => element("label", {}, input, options[input.value]));
+    const show = (chosen) => inputs.forEach((input) => (input.checked = input.value === chosen));
+    const node = element("fieldset", {}, element("legend", {}, label), ...labels);
+    return { node, show };
+  }
+
+  return { name, label, value, tidy, build };
+}
+
+/** Yes or no, as a check box. */
+export function toggle(name, { label, value = false }) {
+  const tidy = (raw, otherwise) => ({ true: true, false: false })[raw] ?? otherwise;
+
+  function build(set) {
+    const input = element("input", { type: "checkbox" });
+    input.addEventListener("change", () => set({ [name]: input.checked }));
+    const node = element("label", { class: "explorable-toggle" }, input, label);
+    return { node, show: (checked) => (input.checked = checked) };
+  }
+
+  return { name, label, value, tidy, build };
+}
+
+/** A button that adds one to a whole number: the seed of a new sample. */
+export function counter(name, { label, value = 0 }) {
+  const tidy = (raw, otherwise) => (/^\d{1,9}$/.test(raw) ? Number(raw) : otherwise);
+
+  function build(set) {
+    let count = value;
+    const button = element("button", { type: "button" }, label);
+    button.addEventListener("click", () => set({ [name]: count + 1 }));
+    return { node: button, show: (shown) => (count = shown) };
+  }
+
+  return { name, label, value, tidy, build };
+}

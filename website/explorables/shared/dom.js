@@ -1,0 +1,30 @@
+/**
+ * Make an element.
+ * @param {string} tag
+ * @param {Object<string, unknown>} [attributes] false and undefined leave the attribute out
+ * @param {...(Node|string)} children
+ */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === false || value === undefined) continue;
+    made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/** Return a function that calls `act` once it has not been called again for a while. */
+export function settled(act, milliseconds) {
+  let timer;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(act, milliseconds);
+  };
+}
+
+/** Write a number with a true minus sign, and none before a zero. */
+export function fixed(value, digits) {
+  const text = value.toFixed(digits);
+  return text.replace("-", Number(text) === 0 ? "" : "−");
+}

@@ -1,0 +1,18 @@
+/** The gap e^t − 1 − t, which is k3 at log-ratio t: zero at zero, positive elsewhere. */
+export function gap(t) {
+  return Math.expm1(t) - t;
+}
+
+/** KL(p ‖ q) of two normal densities, in nats. */
+export function klNormal(meanP, stdP, meanQ, stdQ) {
+  return gap(2 * Math.log(stdP / stdQ)) / 2 + ((meanP - meanQ) / stdQ) ** 2 / 2;
+}
+
+export function logNormal(x, mean, std) {
+  return -(((x - mean) / std) ** 2) / 2 - Math.log(std) - Math.log(2 * Math.PI) / 2;
+}
+
+/** `count` equally spaced numbers from `low` to `high`, both included. */
+export function spaced(low, high, count) {
+  return Array.from({ length: count }, (_, k) => low + ((high - low) * k) / (count - 1));
+}
