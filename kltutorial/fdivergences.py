@@ -161,7 +161,9 @@ def f_divergence(
 
 
 def alpha_divergence(alpha: float) -> FDivergence:
-    r"""α-divergence, :math:`f_\alpha(u) = (u^\alpha - 1 - \alpha (u - 1)) / (\alpha (\alpha - 1))`.
+    r"""α-divergence, the family that runs from one direction of KL to the other and beyond.
+
+    .. math:: f_\alpha(u) = \frac{u^\alpha - 1 - \alpha (u - 1)}{\alpha (\alpha - 1)}
 
     With the limits KL(p || q) at α = 1 and KL(q || p) at α = 0.  At α = 2 it is half of χ², at
     -1 half of Neyman's χ², at ½ four times the squared Hellinger distance.  All have

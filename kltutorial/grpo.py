@@ -143,8 +143,11 @@ def grpo_loss(
 
     With :math:`\rho = \pi / \pi_{\mathrm{old}}` and :math:`r = \pi_{\mathrm{ref}} / \pi`, the loss
     of one token is
-    :math:`-\min(\rho \hat A, \mathrm{clip}(\rho, 1 - \epsilon_l, 1 + \epsilon_h) \hat A)
-    + \beta\, (r - 1 - \log r)`.
+
+    .. math::
+
+        -\min(\rho \hat A, \mathrm{clip}(\rho, 1 - \epsilon_l, 1 + \epsilon_h) \hat A)
+        + \beta\, (r - 1 - \log r)
 
     Works on NumPy arrays, and on PyTorch tensors with autograd; `logp` decides.  Where the mask is
     False nothing is read, neither in the value nor in the gradient: there may be NaN.

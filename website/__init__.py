@@ -9,7 +9,7 @@ from website import node
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-EXTENSIONS = ["disclosure", "explorables", "figures", "mathematics", "pages"]
+EXTENSIONS = ["disclosure", "explorables", "figures", "mathematics", "pages", "semantics"]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

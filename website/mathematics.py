@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FONT = node.MODULES / "@fontsource/stix-two-math/files/stix-two-math-latin-400-normal.woff2"
 STYLE = node.MODULES / "temml/dist/Temml-STIX2.css"
 STYLE_SHEET = "mathematics.css"
+WORD_JOINER = "\N{WORD JOINER}"  # no line begins with the comma after a formula
 # Browsers slant a letter that stands alone: the mathematical italics, and h, which is older.
 ITALICS = [0x210E, *range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C)]
 
@@ -58,7 +59,9 @@ def _is_formula(element: nodes.Node) -> bool:
 
 def _inline(translator: HTML5Translator, element: nodes.math) -> None:
     mathml = translator.builder.env.mathml[element.astext(), False]
-    translator.body.append(mathml)
+    after = element.next_node(nodes.Text, descend=False, siblings=True)
+    joined = after is not None and not after[0].isspace()
+    translator.body.append(mathml + joined * WORD_JOINER)
     raise nodes.SkipNode
 
 

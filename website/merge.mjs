@@ -17,6 +17,12 @@ const { outputFiles: [{ text }] } = await build({
   minify: true,
   write: false,
 });
-const [{ css }] = await new PurgeCSS().purge({ css: [{ raw: text }], content, fontFace: true });
+const [{ css }] = await new PurgeCSS().purge({
+  css: [{ raw: text }],
+  content,
+  // Words, for names, and whole values, for selectors such as [href*="claims.html#"].
+  defaultExtractor: (page) => [...page.match(/[\w-]+/g), ...page.match(/[^\s"'<>=]+/g)],
+  fontFace: true,
+});
 const { code } = await transform(scripts.join("\n;\n"), { minify: true });
 process.stdout.write(JSON.stringify({ css, js: code }));

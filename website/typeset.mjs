@@ -5,8 +5,7 @@ import temml from "temml";
 const formulas = JSON.parse(readFileSync(0, "utf8"));
 const typeset = formulas.map(({ tex, display }) => {
   try {
-    // `wrap` lets a formula within a sentence break where TeX would break it.
-    return temml.renderToString(tex, { displayMode: display, throwOnError: true, wrap: "tex" });
+    return temml.renderToString(tex, { displayMode: display, throwOnError: true, wrap: "none" });
   } catch (error) {
     throw new Error(`${error.message}\nin ${tex}`);
   }
