@@ -23,8 +23,10 @@ export function settled(act, milliseconds) {
   };
 }
 
-/** Write a number with a true minus sign, and none before a zero. */
+/** Write a number with a true minus sign, and none before a zero; a huge one with its power. */
 export function fixed(value, digits) {
+  if (value === Infinity) return "∞";
+  if (value >= 1e6) return value.toExponential(1);
   const text = value.toFixed(digits);
   return text.replace("-", Number(text) === 0 ? "" : "−");
 }

@@ -59,6 +59,7 @@ export class Figure {
    * @param {[number, number]} options.y domain
    * @param {string} [options.xLabel] without it, the x-axis has no name and takes less room
    * @param {string} [options.yLabel] written above the axis, where it fits on a phone
+   * @param {string[]} [options.rows] what is written beside y = 0, 1, … instead of numbers
    * @param {number} [options.left] where it lies in the figure; the whole, unless said
    */
   panel(key, options) {
@@ -152,7 +153,7 @@ class Panel {
     this.x = scaleLinear(options.x, [this.box.left, right]);
     this.y = scaleLinear(options.y, [bottom, this.box.top]);
     this.#clip();
-    this.#axes();
+    this.#axes(options.rows);
     if (xLabel) this.#name("x", (this.box.left + right) / 2, bottom + 36, xLabel, "middle");
     if (yLabel) this.#name("y", left + 4, top + 12, yLabel, "start");
   }
@@ -173,9 +174,11 @@ class Panel {
       .attr("height", Math.max(0, bottom - top + 8));
   }
 
-  #axes() {
+  #axes(rows) {
     const { left, right, top, bottom } = this.box;
     const ticks = (scale, length, each) => scale.ticks(Math.max(2, Math.round(length / each)));
+    const values = rows ? [...rows.keys()] : ticks(this.y, bottom - top, 45);
+    const format = rows && ((k) => rows[k]);
     this.#put("x axis", "g")
       .attr("class", "axis")
       .attr("transform", `translate(0,${bottom})`)
@@ -183,7 +186,7 @@ class Panel {
     this.#put("y axis", "g")
       .attr("class", "axis")
       .attr("transform", `translate(${left},0)`)
-      .call(axisLeft(this.y).tickValues(ticks(this.y, bottom - top, 45)).tickSizeOuter(0));
+      .call(axisLeft(this.y).tickValues(values).tickFormat(format).tickSizeOuter(0));
   }
 
   #name(axis, x, y, text, anchor) {

@@ -11,6 +11,7 @@
  *       readouts: [{ name, label, unit, digits }],  // which of them are written out
  *       legend: [["p", "first"], …],    // what is written beside a stroke of each series
  *       say(settings, numbers) {…},     // a sentence with the result, for those who hear it
+ *       note(settings, numbers) {…},    // if there is more to say of it, a sentence for all
  *       height(width) {…},              // of the drawing, in pixels
  *       draw(figure, settings, numbers) {…},  // see figure.js; `figure.set` changes settings
  *     });
@@ -67,6 +68,7 @@ class Explorable {
     const canvas = element("div", { class: "explorable-figure" });
     this.parts = controls.map((control) => control.build(this.set));
     this.values = readouts.map(() => element("data"));
+    this.note = element("p", { class: "explorable-note" });
     this.status = element("p", { class: "visually-hidden", role: "status" });
     place.append(
       element(
@@ -79,6 +81,7 @@ class Explorable {
         element("dl", {}, ...readouts.map((each, k) => readout(each, this.values[k]))),
         element("div", { class: "explorable-controls" }, ...this.parts.map(({ node }) => node)),
         this.#buttons(),
+        this.note,
         element("p", { class: "explorable-caption" }, caption),
         this.status,
       ),
@@ -97,8 +100,9 @@ class Explorable {
   }
 
   #update() {
-    const { controls, compute, readouts } = this.declaration;
+    const { controls, compute, readouts, note } = this.declaration;
     this.numbers = compute(this.settings);
+    this.note.textContent = note?.(this.settings, this.numbers) ?? "";
     this.parts.forEach(({ show }, k) => show(this.settings[controls[k].name]));
     readouts.forEach(({ name, digits = 4 }, k) => {
       this.values[k].value = this.numbers[name];
@@ -114,7 +118,7 @@ class Explorable {
   }
 
   #sentence() {
-    return this.declaration.say(this.settings, this.numbers);
+    return `${this.declaration.say(this.settings, this.numbers)} ${this.note.textContent}`.trim();
   }
 
   #tell() {

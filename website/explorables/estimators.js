@@ -1,0 +1,257 @@
+/** One sample, what each estimator makes of it, and the variance that a weight would give. */
+
+import { choice, counter, explorable, range } from "./shared.js";
+import { fixed, gap, klNormal, logNormal, normals, spaced } from "./shared.js";
+
+const NAMES = ["k1", "k2", "k3", "weighted"];
+const LABELS = ["k1", "k2", "k3", "k1 + λ(r − 1)"];
+const SERIES = ["k1", "k2", "k3", "optimal"];
+const WEIGHT = { min: -0.2, max: 1.4, step: 0.02 };
+const WEIGHTS = spaced(WEIGHT.min, WEIGHT.max, 161);
+const BINS = 42;
+
+const count = (size) => Math.round(10 ** size);
+const square = (x) => x * x;
+const sum = (values) => values.reduce((total, each) => total + each, 0);
+const mean = (values) => sum(values) / values.length;
+
+/** Sum of products of deviations, over n − 1. */
+function covariance(a, b) {
+  const [meanA, meanB] = [mean(a), mean(b)];
+  return sum(a.map((each, k) => (each - meanA) * (b[k] - meanB))) / (a.length - 1);
+}
+
+/** What is exact, for p = N(0, 1) and q = N(shift, width²). */
+function exact(shift, width) {
+  const kl = klNormal(0, 1, shift, width);
+  const reverse = klNormal(shift, width, 0, 1);
+  // k1 is a quadratic of a normal, a x² + b x + c, with the cumulants kl, v, third and fourth.
+  const a = (1 / square(width) - 1) / 2;
+  const b = -shift / square(width);
+  const v = 2 * a * a + b * b;
+  const third = 8 * a ** 3 + 6 * a * b * b;
+  const fourth = 48 * a * a * (a * a + b * b);
+  // In the tails p r² goes as exp(x²/2 − x²/width²), so that its integral needs a width below √2.
+  const room = 2 - square(width);
+  const logSecond = square(shift) / room - Math.log1p(-square(1 - square(width))) / 2;
+  return {
+    kl,
+    var_k1: v,
+    jeffreys: kl + reverse,
+    chi2: room > 0 ? Math.expm1(logSecond) : Infinity,
+    mean_k2: (v + kl * kl) / 2,
+    var_k2: (fourth + 4 * third * kl + 2 * v * v + 4 * v * kl * kl) / 4,
+  };
+}
+
+/** The variance of k1 + weight · (r − 1). */
+function parabola(weight, var_k1, jeffreys, chi2) {
+  return weight === 0 ? var_k1 : var_k1 - 2 * weight * jeffreys + square(weight) * chi2;
+}
+
+/** Count the values of each bin; bin k begins at k steps, so that none holds both signs. */
+function histogram(values, step, first) {
+  const counts = Array(BINS).fill(0);
+  for (const value of values) {
+    const bin = Math.floor(value / step) - first;
+    if (bin in counts) counts[bin]++;
+  }
+  return counts;
+}
+
+function compute({ shift, width, size, weight, estimator, seed }) {
+  const truth = exact(shift, width);
+  const { kl, var_k1, jeffreys, chi2 } = truth;
+  const logRatio = (x) => logNormal(x, shift, width) - logNormal(x, 0, 1);
+  const logR = normals(seed, count(size)).map(logRatio);
+  const k1 = logR.map((each) => -each);
+  const excess = logR.map(Math.expm1); // r − 1
+  const values = [
+    k1,
+    logR.map((each) => square(each) / 2),
+    logR.map(gap),
+    k1.map((each, k) => each + weight * excess[k]),
+  ];
+  const stds = values.map((each) => Math.sqrt(covariance(each, each)));
+  const chosen = NAMES.indexOf(estimator);
+  const step = (7 * Math.sqrt(var_k1)) / BINS || 1;
+  const first = Math.round(kl / step - BINS / 2);
+  const sample = [covariance(k1, k1), -covariance(k1, excess), covariance(excess, excess)];
+  const at = (each) => parabola(each, var_k1, jeffreys, chi2);
+  const variances = [var_k1, truth.var_k2, at(1), at(weight)];
+  return {
+    ...truth,
+    best: jeffreys / chi2 || 0,
+    n: k1.length,
+    means: values.map(mean),
+    stds,
+    errors: stds.map((std) => std / Math.sqrt(k1.length)),
+    sample,
+    sample_best: sample[1] / sample[2] || 0,
+    mean: mean(values[chosen]),
+    error: stds[chosen] / Math.sqrt(k1.length),
+    expected: chosen === 1 ? truth.mean_k2 : kl,
+    exact_std: Math.sqrt(variances[chosen]),
+    step,
+    first,
+    counts: histogram(values[chosen], step, first),
+    counts_k1: histogram(k1, step, first),
+    largest: Math.max(...values[chosen]),
+  };
+}
+
+const isWide = (width) => width >= 480;
+
+/** Where a panel lies: beside one another, or all below one another. */
+function layout(figure) {
+  const wide = isWide(figure.width);
+  const width = wide ? figure.width / 2 : figure.width;
+  return {
+    histogram: { width, height: 180 },
+    means: { width, top: 180, height: 180 },
+    parabola: wide ? { width, left: width, height: 360 } : { top: 360, height: 240 },
+  };
+}
+
+function drawHistogram(figure, { estimator }, { n, step, first, counts, counts_k1, kl, largest }) {
+  const edge = (k) => (first + k) * step;
+  const chosen = NAMES.indexOf(estimator);
+  const top = (1.1 * Math.max(...counts, ...counts_k1)) / n;
+  const panel = figure.panel("values", {
+    ...layout(figure).histogram,
+    x: [edge(0), edge(BINS)],
+    y: [0, top],
+    xLabel: "nats",
+    yLabel: `values of ${LABELS[chosen]}, share of the sample`,
+  });
+  const bars = counts.map((each, k) => [edge(k), edge(k + 1), each / n]);
+  const outline = counts_k1.flatMap((each, k) => [[edge(k), each / n], [edge(k + 1), each / n]]);
+  panel.rule("truth", { x: kl }, "exact");
+  panel.bars("bars", bars, SERIES[chosen]);
+  panel.line("k1", outline, "k1");
+  const outside = n - sum(counts);
+  const rest = outside ? `${outside} outside, up to ${largest.toPrecision(2)}` : "";
+  panel.text("rest", [edge(BINS), top], rest, { dy: 12, anchor: "end" });
+}
+
+function drawMeans(figure, _, { n, kl, var_k1, mean_k2, means, errors }) {
+  const half = Math.max(1.5 * kl, 3 * Math.sqrt(var_k1 / n)) || 1;
+  const panel = figure.panel("means", {
+    ...layout(figure).means,
+    x: [kl - half, kl + half],
+    y: [3.6, -0.6],
+    rows: ["k1", "k2", "k3", "λ"],
+    xLabel: "nats",
+    yLabel: "mean ± standard error",
+  });
+  panel.rule("truth", { x: kl }, "exact");
+  panel.line("mean of k2", [0.6, 1.4].map((y) => [mean_k2, y]), "exact");
+  means.forEach((each, k) => {
+    const [from, to] = [each - errors[k], each + errors[k]].map(panel.x);
+    panel
+      .put(`error ${k}`, "path")
+      .attr("class", `whisker series-${SERIES[k]}`)
+      .attr("d", `M${from},${panel.y(k)}H${to}`);
+    panel.dots(`mean ${k}`, [[each, k]], SERIES[k]);
+  });
+}
+
+function drawParabola(figure, { weight }, { var_k1, jeffreys, chi2, best, sample, sample_best }) {
+  const finite = chi2 < Infinity;
+  const panel = figure.panel("parabola", {
+    ...layout(figure).parabola,
+    x: [WEIGHT.min, WEIGHT.max],
+    y: [0, 2],
+    xLabel: "weight λ",
+    yLabel: `variance, relative to k1${finite ? "" : "; exact: ∞"}`,
+  });
+  const relative = (each, ...terms) => parabola(each, ...terms) / (var_k1 || 1);
+  const height = (each) => relative(each, var_k1, jeffreys, chi2);
+  const curve = (of) => WEIGHTS.map((each) => [each, of(each)]);
+  const ofSample = (each) => relative(each, ...sample);
+  panel.line("sample", curve(ofSample), "optimal");
+  panel.dots("best of sample", [[sample_best, ofSample(sample_best)]], "optimal");
+  if (finite) panel.line("exact", curve(height), "exact");
+  const mark = (at, name, series, place) => {
+    const point = [at, Math.min(2, height(at))];
+    panel.dots(name, [point], series);
+    panel.text(`name of ${name}`, point, name, place);
+  };
+  const right = { dx: 9, dy: -7 };
+  const left = { dx: -9, dy: -7, anchor: "end" };
+  mark(0, "k1", "k1", right);
+  mark(1, "k3", "k3", height(1) > 2 ? { dy: 20, anchor: "middle" } : left);
+  mark(best, "λ*", "exact", best > 0.2 ? right : { ...left, dy: 16 });
+  const y = Math.min(2, finite ? height(weight) : ofSample(weight));
+  figure.handle("weight", { panel, x: weight, y, value: (x) => x, series: "optimal" });
+}
+
+function note(_, { chi2, best, var_k1 }) {
+  if (var_k1 === 0) return "q is p: whatever the sample, every value is zero.";
+  if (chi2 === Infinity) {
+    return (
+      "The square of q’s standard deviation is no longer below two: the variance of r is " +
+      "infinite, and with it that of k3 and of every weight but zero. The sample does not show " +
+      "it: its own parabola is as finite as ever, and so is the error bar of k3, which can’t be " +
+      "trusted."
+    );
+  }
+  return best > 0.5
+    ? `The exact λ* is ${fixed(best, 2)}, above one half: k3 is quieter than k1.`
+    : `The exact λ* is ${fixed(best, 2)}, below one half: k1 is quieter than k3.`;
+}
+
+explorable("estimators", {
+  title: "One sample, four estimates",
+  intro:
+    "p is the standard normal. Draw again and watch the means jump; move and widen q; drag the " +
+    "dot along the parabola.",
+  caption:
+    "Close by, k3 and the best weight are far quieter than k1; further off k3 loses, and the " +
+    "best weight never does. All four estimates come from one sample. The long upright line is " +
+    "the divergence; the short one is what k2 tends to instead.",
+  controls: [
+    counter("seed", { label: "Draw again" }),
+    range("shift", { label: "mean of q", min: 0, max: 2, step: 0.05, value: 1 }),
+    range("width", { label: "standard deviation of q", min: 0.5, max: 2, step: 0.05, value: 1 }),
+    range("weight", { label: "weight λ", value: 0.3, ...WEIGHT }),
+    range("size", {
+      label: "samples",
+      min: 1,
+      max: 4,
+      step: 0.5,
+      value: 2,
+      format: (size) => String(count(size)),
+    }),
+    choice("estimator", {
+      label: "Histogram and numbers of",
+      options: Object.fromEntries(NAMES.map((name, k) => [name, LABELS[k]])),
+      value: "k3",
+    }),
+  ],
+  compute,
+  readouts: [
+    { name: "kl", label: "KL(p ‖ q)", unit: "nats" },
+    { name: "mean", label: "mean", unit: "nats" },
+    { name: "error", label: "± standard error", unit: "nats" },
+    { name: "expected", label: "exact mean", unit: "nats" },
+    { name: "exact_std", label: "exact deviation", unit: "nats" },
+    { name: "best", label: "exact λ*" },
+    { name: "sample_best", label: "λ* of the sample" },
+  ],
+  legend: [
+    ["exact", "exact"],
+    ["from the sample", "optimal"],
+    ["values of k1", "k1"],
+  ],
+  say: ({ estimator }, { kl, mean, error }) =>
+    `${LABELS[NAMES.indexOf(estimator)]}: ${fixed(mean, 4)} ± ${fixed(error, 4)} nats; ` +
+    `KL is ${fixed(kl, 4)}.`,
+  note,
+  height: (width) => (isWide(width) ? 360 : 600),
+  draw(figure, settings, numbers) {
+    drawHistogram(figure, settings, numbers);
+    drawMeans(figure, settings, numbers);
+    drawParabola(figure, settings, numbers);
+  },
+});
