@@ -31,6 +31,7 @@ ITALICS = [0x210E, *range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C)]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the renderer, and typeset when all pages are read."""
     app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
     app.connect("env-updated", _typeset)
     app.add_css_file(STYLE_SHEET)

@@ -101,7 +101,9 @@ class Page:
         head, defer, rest = head.partition("<script defer")
         head = "\n  ".join([head.rstrip(), *assets, defer + rest])
         # Without a script the colours of code are those of the light page.
-        return _with_policy((head + end + body).replace('data-theme="auto"', 'data-theme="light"', 1))
+        return _with_policy(
+            (head + end + body).replace('data-theme="auto"', 'data-theme="light"', 1)
+        )
 
     def _linked(self, element: str) -> str:
         address = ADDRESS.search(element)
