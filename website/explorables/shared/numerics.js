@@ -16,3 +16,15 @@ export function logNormal(x, mean, std) {
 export function spaced(low, high, count) {
   return Array.from({ length: count }, (_, k) => low + ((high - low) * k) / (count - 1));
 }
+
+/** Scramble a whole number into 32 bits: the finaliser of MurmurHash3 (Appleby, 2011). */
+function scrambled(bits) {
+  bits = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b);
+  bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35);
+  return (bits ^ (bits >>> 16)) >>> 0;
+}
+
+/** The number of this index, strictly between 0 and 1, of the random sequence of a seed. */
+export function uniform(seed, index) {
+  return (scrambled(scrambled(seed + 1) + index) + 0.5) / 2 ** 32;
+}
