@@ -9,7 +9,15 @@ from website import node
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-EXTENSIONS = ["disclosure", "explorables", "figures", "mathematics", "pages", "semantics"]
+EXTENSIONS = [
+    "disclosure",
+    "explorables",
+    "figures",
+    "mathematics",
+    "pages",
+    "search",
+    "semantics",
+]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
