@@ -16,6 +16,7 @@ EXTENSIONS = [
     "mathematics",
     "pages",
     "previews",
+    "search",
     "semantics",
 ]
 
