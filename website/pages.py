@@ -58,10 +58,10 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
     root = Path(app.outdir).resolve()
     pages = [Page(path, root) for path in root.rglob("*.html") if "_static" not in path.parts]
     pages = [page for page in pages if any(page.sheets())]  # the root only leads to the first
-    shared = set.intersection(*(set(page.scripts()) for page in pages))
+    shared = set.intersection(*({*page.sheets(), *page.scripts()} for page in pages))
+    sheets = [sheet for sheet in pages[0].sheets() if sheet in shared]
     scripts = [script for script in pages[0].scripts() if script in shared]
-    sheets = dict.fromkeys(sheet for page in pages for sheet in page.sheets())
-    versions = _merge(root, list(sheets), scripts, [page.text for page in pages])
+    versions = _merge(root, sheets, scripts, [page.text for page in pages])
     for page in pages:
         page.path.write_text(page.finished(shared, versions), "utf-8")
 
@@ -90,7 +90,8 @@ class Page:
 
     def finished(self, shared: set[str], versions: dict[str, str]) -> str:
         """Return the page with one style sheet, one script, and a policy."""
-        text = SCRIPT.sub(lambda script: self._waiting(script, shared), LINK.sub("", self.text))
+        text = LINK.sub(lambda link: self._kept(link, shared), self.text)
+        text = SCRIPT.sub(lambda script: self._waiting(script, shared), text)
         head, end, body = text.partition("</head>")
         head = VIEWPORT.sub("", head, count=len(VIEWPORT.findall(head)) - 1)
         assets = [
@@ -113,6 +114,10 @@ class Page:
 
     def _identity(self, script: re.Match[str]) -> str:
         return self._linked(script[0]) if "src=" in script[1] else script[2]
+
+    def _kept(self, link: re.Match[str], shared: set[str]) -> str:
+        own = link[1] == "stylesheet" and self._linked(link[0]) not in shared
+        return link[0] if own else ""
 
     def _waiting(self, script: re.Match[str], shared: set[str]) -> str:
         if self._identity(script) in shared or "fontawesome" in script[1]:
