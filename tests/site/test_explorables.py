@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from tests.claims import load
 from tests.site.built import HTML
 
 ROOT = Path(__file__).parents[2]
@@ -56,12 +58,12 @@ class Driver:
         """Return all sliders, each after the name of its setting."""
         ranges = self.place.locator("input[type=range]").all()
         named = [(each.get_attribute("id").removeprefix("setting-"), each) for each in ranges]
-        return named + self.handles()
+        return named + [(names[0], handle) for names, handle in self.handles()]
 
     def handles(self):
-        """Return the sliders within the drawing, each after the name of its setting."""
+        """Return the sliders within the drawing, each after its one or two settings."""
         handles = self.place.locator("[role=slider]").all()
-        return [(each.get_attribute("data-setting"), each) for each in handles]
+        return [(each.get_attribute("data-setting").split(), each) for each in handles]
 
 
 @pytest.fixture(scope="module", params=ORACLES)
@@ -105,6 +107,13 @@ def test_numbers_are_those_of_the_package(driver):
             np.testing.assert_allclose(np.array(numbers[key], float), value, **tolerance)
 
 
+def test_captions_quote_claims(driver):
+    caption = driver.place.locator(".explorable-caption").inner_text()
+    claims, quoted = load(), getattr(ORACLES[driver.name], "QUOTED", {})
+    known = {f"{claims[name]():.{digits}f}" for name, digits in quoted.items()}
+    assert {*re.findall(r"\d+\.\d+", caption)} == known
+
+
 def test_what_is_written_is_the_number_rounded(driver):
     for settings in ORACLES[driver.name].GRID[::7]:
         driver.set(settings)
@@ -137,11 +146,17 @@ def test_every_slider_obeys_the_keyboard(driver):
         slider.press("PageUp")
         assert lowest < driver.settings[name]
         assert slider.evaluate("slider => slider === document.activeElement")
+    for names, handle in driver.handles():
+        driver.set(before)
+        handle.press("ArrowUp")
+        after = driver.settings
+        assert after[names[-1]] > before[names[-1]]
+        assert after | {names[-1]: before[names[-1]]} == before
 
 
 def test_every_handle_follows_the_mouse(driver):
     before = driver.settings
-    for name, handle in driver.handles():
+    for names, handle in driver.handles():
         driver.set(before)
         x, y = middle(handle)
         driver.page.mouse.move(x, y)
@@ -149,8 +164,8 @@ def test_every_handle_follows_the_mouse(driver):
         driver.page.mouse.move(x - 20, y - 20, steps=3)
         driver.page.mouse.up()
         after = driver.settings
-        assert after[name] != before[name]
-        assert after | {name: before[name]} == before
+        changed = {name for name in before if after[name] != before[name]}
+        assert changed == {*names}
         driver.page.mouse.move(x, y)  # let go
         assert driver.settings == after
 
@@ -162,14 +177,14 @@ def test_every_handle_follows_a_finger_and_the_page_still_scrolls(driver):
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [*points]})
 
     before = driver.settings
-    for name, handle in driver.handles():
+    for names, handle in driver.handles():
         driver.set(before)
         x, y = middle(handle)
         send("touchStart", {"x": x, "y": y})
         send("touchMove", {"x": x - 20, "y": y - 20})
         send("touchMove", {"x": x - 30, "y": y - 30})
         send("touchEnd")
-        assert driver.settings[name] != before[name]
+        assert all(driver.settings[name] != before[name] for name in names)
         assert min(handle.bounding_box()[side] for side in ("width", "height")) >= 24
         assert handle.evaluate(TOUCH_ACTION) == "none"
     assert driver.place.locator("svg[role=group]").evaluate(TOUCH_ACTION) == "auto"

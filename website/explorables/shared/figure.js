@@ -75,17 +75,28 @@ export class Figure {
    * @param {number} options.y
    * @param {(x: number, y: number) => number} options.value the setting for a point
    * @param {string} options.series
+   * @param {[string, (y: number) => number]} [options.upward] a second setting, changed by going
+   *   up and down, and what it is at a height
    */
   handle(name, options) {
     this.handles.set(name, options);
     const { panel, x, y, series } = options;
-    const control = this.controls[name];
-    const value = options.value(x, y);
+    const settings = this.#settings(name, x, y);
+    const controls = Object.keys(settings).map((each) => this.controls[each]);
+    const written = controls.map(({ name, tidy, format }) => format(tidy(settings[name])));
     this.put(`handle ${name}`, "g", this.top, (mark) => this.#liven(mark, name))
       .attr("class", `handle series-${series}`)
       .attr("transform", `translate(${panel.x(x)},${panel.y(y)})`)
-      .attr("aria-valuenow", control.tidy(value))
-      .attr("aria-valuetext", control.format(control.tidy(value)));
+      .attr("data-setting", Object.keys(settings).join(" "))
+      .attr("aria-label", controls.map(({ label }) => label).join(", "))
+      .attr("aria-valuenow", controls[0].tidy(settings[name]))
+      .attr("aria-valuetext", written.join(", "));
+  }
+
+  /** The settings, one or two, that a handle stands for at a point. */
+  #settings(name, x, y) {
+    const { value, upward: [second, height] = [] } = this.handles.get(name);
+    return { [name]: value(x, y), ...(second && { [second]: height(y) }) };
   }
 
   #liven(mark, name) {
@@ -93,10 +104,8 @@ export class Figure {
     mark
       .attr("role", "slider")
       .attr("tabindex", 0)
-      .attr("aria-label", control.label)
       .attr("aria-valuemin", control.min)
-      .attr("aria-valuemax", control.max)
-      .attr("data-setting", name);
+      .attr("aria-valuemax", control.max);
     mark.append("circle").attr("class", "target").attr("r", 14);
     mark.append("circle").attr("class", "dot").attr("r", 6);
     mark.on("keydown", (event) => this.#key(event, name));
@@ -104,9 +113,10 @@ export class Figure {
   }
 
   #key(event, name) {
-    const { min, max, step } = this.controls[name];
-    const { x, y, value } = this.handles.get(name);
-    const now = value(x, y);
+    const { x, y, upward: [second] = [] } = this.handles.get(name);
+    const changed = second && /^Arrow(Up|Down)$/.test(event.key) ? second : name;
+    const { min, max, step } = this.controls[changed];
+    const now = this.#settings(name, x, y)[changed];
     const large = 10 * step;
     const small = event.shiftKey ? large : step;
     const next = {
@@ -121,7 +131,7 @@ export class Figure {
     }[event.key];
     if (next === undefined) return;
     event.preventDefault();
-    this.set({ [name]: next });
+    this.set({ [changed]: next });
   }
 
   #drag(mark, name) {
@@ -134,10 +144,10 @@ export class Figure {
     });
     mark.on("pointermove", (event) => {
       if (!mark.node().hasPointerCapture(event.pointerId)) return;
-      const { panel, value } = this.handles.get(name);
+      const { panel } = this.handles.get(name);
       const [across, down] = pointer(event, this.svg.node());
       const at = [panel.x.invert(across + grip[0]), panel.y.invert(down + grip[1])];
-      this.set({ [name]: value(...at) });
+      this.set(this.#settings(name, ...at));
     });
   }
 }
