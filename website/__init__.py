@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 EXTENSIONS = [
+    "code",
     "disclosure",
     "explorables",
     "figures",

@@ -15,6 +15,10 @@ from tests.claims.pages import ROOT, Statement, paths, statements
 PAGE = ROOT / "book" / "claims.md"
 
 HEAD = """\
+---
+tocdepth: 2
+---
+
 # Claims
 
 Every result that these pages print as a number is computed again by a test.
