@@ -10,10 +10,18 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 EXTENSIONS = [
+    "address",
+    "cards",
+    "colophon",
+    "contents",
+    "crawlers",
     "disclosure",
     "explorables",
     "figures",
+    "head",
     "mathematics",
+    "notebooks",
+    "notfound",
     "pages",
     "previews",
     "search",
