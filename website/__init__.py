@@ -10,11 +10,19 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 EXTENSIONS = [
+    "address",
+    "cards",
     "code",
+    "colophon",
+    "contents",
+    "crawlers",
     "disclosure",
     "explorables",
     "figures",
+    "head",
     "mathematics",
+    "notebooks",
+    "notfound",
     "pages",
     "previews",
     "search",

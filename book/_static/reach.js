@@ -12,5 +12,5 @@ document
 // What is out of sight is laid out as soon as the reader does anything.
 for (const event of ["pointerdown", "keydown", "wheel", "scroll"]) {
   const arrive = () => delete document.documentElement.dataset.arriving;
-  addEventListener(event, arrive, { once: true, passive: true, capture: true });
+  addEventListener(event, arrive, { once: true, passive: true });
 }

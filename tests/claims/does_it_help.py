@@ -178,7 +178,7 @@ def goodhart_more() -> str:
         light, heavy = gains[0][1], [gain[2] for gain in gains]
         if not light < heavy[0] < heavy[1] < heavy[2]:
             return "less"
-    return "more"
+    return "gain more"
 
 
 def mean_error(beta: float, top: int, tail: str = "heavy") -> float:

@@ -144,7 +144,7 @@ def leads_somewhere(path, link):
     url = urlsplit(urljoin(path, link))
     if url.scheme or url.netloc:
         return True
-    target = HTML / unquote(url.path)
+    target = HTML / unquote(url.path).removeprefix("/")
     if not url.fragment or target.suffix != ".html":
         return target.exists()
     return target.exists() and unquote(url.fragment) in anchors(target).ids
