@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pygments.formatters import HtmlFormatter
-from pygments.token import Name, Punctuation, Whitespace
+from pygments.token import Name, Operator, Punctuation, Whitespace
 from sphinx.highlighting import PygmentsBridge
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-PLAIN = {Name, Punctuation, Whitespace}  # shown in the colour of the text, by both styles in use
+PLAIN = {Name, Operator, Punctuation, Whitespace}  # which styles hardly tell from the text
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -8,9 +8,3 @@ const wide = new ResizeObserver((changes) => {
 document
   .querySelectorAll("div.math, .pst-scrollable-table-container")
   .forEach((element) => wide.observe(element));
-
-// What is out of sight is laid out as soon as the reader does anything.
-for (const event of ["pointerdown", "keydown", "wheel", "scroll"]) {
-  const arrive = () => delete document.documentElement.dataset.arriving;
-  addEventListener(event, arrive, { once: true, passive: true });
-}
