@@ -53,9 +53,7 @@ def render() -> str:
             module = inspect.getmodule(function)
             parts.append(f"## {module.__doc__.strip().rstrip('.')}\n")
             parts.append(f"Shared by the claims below:\n\n```python\n{shared(module)}\n```\n")
-        where = dict.fromkeys((s.text, s.page) for s in printed.get(name, []))
-        places = "; ".join(f"*{text}* in [{title(page)}]({link(page)})" for text, page in where)
-        parts.append(f"### {name}\n\nPrinted: {places}.\n")
+        parts.append(f"### {name}\n\nPrinted: {places(printed.get(name, []))}.\n")
         if function is not previous:
             code = re.sub(r"\A@claim.*\n", "", inspect.getsource(function)).rstrip()
             parts.append(f"```python\n{code}\n```\n")
@@ -64,6 +62,17 @@ def render() -> str:
             parts.append(f"By the code of [{first}](#{first}), for another case.\n")
         previous = function
     return "\n".join(parts)
+
+
+def places(found: list[Statement]) -> str:
+    """Return what is printed, and on which pages."""
+    pages = {
+        text: {s.page: None for s in found if s.text == text} for text in (s.text for s in found)
+    }
+    return "; ".join(
+        f"*{text}* in " + ", ".join(f"[{title(page)}]({link(page)})" for page in where)
+        for text, where in pages.items()
+    )
 
 
 def shared(module: ModuleType) -> str:
