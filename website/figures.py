@@ -1,4 +1,4 @@
-"""Figures that keep their place while the page loads, and load when they come into sight."""
+"""Figures that keep their place while the page loads."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def _visit(translator: HTML5Translator, image: nodes.image) -> None:
     HTML5Translator.visit_image(translator, image)
     if size:
         width, height = size
-        attributes = f'<img width="{width}" height="{height}" loading="lazy" '
+        attributes = f'<img width="{width}" height="{height}" '
         translator.body[-1] = translator.body[-1].replace("<img ", attributes, 1)

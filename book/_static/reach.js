@@ -1,10 +1,11 @@
 // What is wider than the page scrolls within itself; then it is a stop of the tab key.
 const wide = new ResizeObserver((changes) => {
-  for (const { target } of changes) {
-    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+  const measured = changes.map(({ target }) => [target, target.scrollWidth > target.clientWidth]);
+  for (const [target, scrolls] of measured) {
+    if (scrolls) target.tabIndex = 0;
     else target.removeAttribute("tabindex");
   }
 });
 document
-  .querySelectorAll("div.math, .pst-scrollable-table-container")
+  .querySelectorAll("article :is(pre, .output, div.math, .pst-scrollable-table-container)")
   .forEach((element) => wide.observe(element));

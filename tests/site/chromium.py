@@ -11,6 +11,16 @@ from collections.abc import Iterator
 from playwright.sync_api import sync_playwright
 
 NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+# What keeps a Chromium without a screen, and perhaps run by root, from asking or calling out.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 MISSING = "The tests of the site need a Chromium: put one on PATH or its path into $CHROMIUM."
 
 

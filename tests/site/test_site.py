@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
-from tests.site.built import HTML
+from tests.site.built import AXE, HTML, PAGES
+from tests.site.server import serving
 
-PAGES = sorted(
-    path.relative_to(HTML).as_posix()
-    for path in HTML.rglob("*.html")
-    if "_static" not in path.parts and path != HTML / "index.html"
-)
-PHONES = [390, 320]
+BOOK = [path for path in PAGES if path.startswith("book/")]
+DESKTOP = {"width": 1280, "height": 800}
+PHONES = [{"width": 390, "height": 800}, {"width": 320, "height": 800}]
+BUDGET = 300_000  # bytes, before the reader does anything
 
-# What there is to say about a page once its mathematics is set and its images are loaded.
+SHIFTS = """
+    window.shifts = [];
+    new PerformanceObserver(list => window.shifts.push(...list.getEntries().map(e => e.value)))
+        .observe({type: "layout-shift", buffered: true});
+"""
+LOADED = """() => [...performance.getEntriesByType("navigation"),
+    ...performance.getEntriesByType("resource")].reduce((sum, each) => sum + each.transferSize, 0)
+"""
+# What there is to say about a page with all its images loaded and all that is closed opened.
 LOOK = r"""async () => {
-    await window.MathJax?.startup.promise;
+    document.querySelectorAll("details").forEach(each => each.open = true);
     const images = [...document.images];
     images.forEach(image => image.loading = "eager");
     await Promise.allSettled(images.map(image => image.decode()));
     const text = document.querySelector("main").cloneNode(true);
-    text.querySelectorAll("pre, code, script, mjx-container").forEach(node => node.remove());
+    text.querySelectorAll("pre, code, script, math").forEach(each => each.remove());
+    const titles = [...document.querySelectorAll("article section section > :is(h2, h3)")];
     return {
         theme: document.documentElement.dataset.theme,
-        formulas: document.querySelectorAll(".math").length,
-        typeset: document.querySelectorAll("mjx-container").length,
-        badFormulas: [...document.querySelectorAll("mjx-merror")].map(node => node.textContent),
+        badFormulas: [...document.querySelectorAll("merror")].map(each => each.textContent),
+        emptyFormulas: [...document.querySelectorAll("div.math")]
+            .filter(each => !each.querySelector("math")).map(each => each.outerHTML),
         rawFormulas: text.textContent.match(/\\[([].*|\$\$.*/g) ?? [],
         brokenImages: images.filter(image => !image.naturalWidth).map(image => image.src),
         imagesWithoutAlt: images.filter(image => !image.alt.trim()).map(image => image.src),
+        imagesWithoutSize: images.filter(image => !image.getAttribute("height")).map(i => i.src),
+        titlesWithoutLink: titles.filter(each => !each.querySelector("a.headerlink"))
+            .map(each => each.textContent),
     };
 }"""
 # What makes the page scroll sideways.  A table, a formula or code may, within itself.
@@ -50,34 +63,112 @@ OVERFLOWING = """() => {
         .filter(node => !scrolls(node.parentElement))
         .map(node => node.outerHTML.slice(0, 100));
 }"""
+# All rules of axe for WCAG 2.2 AA and best practices.
+VIOLATIONS = """async () => {
+    for (let k = 0; k < 3; k++) await new Promise(requestAnimationFrame);
+    const tags = ["2a", "2aa", "21a", "21aa", "22aa"].map(level => `wcag${level}`);
+    const {violations} = await axe.run({runOnly: [...tags, "best-practice"]});
+    return violations.map(({id, nodes}) => `${id}: ${nodes[0].html.slice(0, 150)}`);
+}"""
+
+
+@contextmanager
+def visiting(browser, address, **context):
+    """Open a page, and list what it complains of and asks from elsewhere."""
+    trouble = []
+    page = browser.new_page(**context)
+    home = re.match(r"\w+://[^/]*/", address)[0]
+    page.on("console", lambda said: said.type in ("error", "warning") and trouble.append(said.text))
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("requestfailed", lambda request: trouble.append(f"failed: {request.url}"))
+    page.on(
+        "request",
+        lambda request: request.url.startswith((home, "data:")) or trouble.append(request.url),
+    )
+    page.add_init_script(SHIFTS)
+    page.goto(address)
+    yield page, trouble
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
 def test_page(browser, origin, path, scheme):
-    trouble = []
-    page = browser.new_page(color_scheme=scheme)
-    page.on("console", lambda message: message.type == "error" and trouble.append(message.text))
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("requestfailed", lambda request: trouble.append(f"failed: {request.url}"))
-    page.on("request", lambda request: trouble.append(request.url) if elsewhere(request.url) else 0)
-
-    def elsewhere(url):
-        return not url.startswith((f"{origin}/", "data:", "blob:"))
-
-    page.goto(f"{origin}/{path}")
-    seen = page.evaluate(LOOK)
-    overflowing = {}
-    for width in PHONES:
-        page.set_viewport_size({"width": width, "height": 800})
-        overflowing[width] = page.evaluate(OVERFLOWING)
-    page.close()
+    with visiting(browser, f"{origin}/{path}", viewport=PHONES[0], color_scheme=scheme) as (
+        page,
+        trouble,
+    ):
+        page.wait_for_timeout(100)
+        loaded, shifts = page.evaluate(LOADED), page.evaluate("window.shifts")
+        seen = page.evaluate(LOOK)
+        page.evaluate(AXE.read_text("utf-8"))
+        overflowing, violations = [], []
+        for viewport in [*PHONES, DESKTOP]:
+            page.set_viewport_size(viewport)
+            overflowing += page.evaluate(OVERFLOWING)
+        for viewport in [DESKTOP, PHONES[-1]]:
+            page.set_viewport_size(viewport)
+            violations += page.evaluate(VIOLATIONS)
 
     assert trouble == []
-    assert seen.pop("typeset") >= seen.pop("formulas")
+    assert loaded < BUDGET
+    assert sum(shifts) < 0.01
     assert seen.pop("theme") == scheme
     assert {what: found for what, found in seen.items() if found} == {}
-    assert overflowing == {width: [] for width in PHONES}
+    assert overflowing == []
+    assert violations == []
+
+
+@pytest.mark.parametrize("path", [*BOOK, "search.html"])
+def test_page_from_a_file(browser, path):
+    with visiting(browser, (HTML / path).as_uri()) as (page, trouble):
+        assert page.locator("h1").count() >= 1
+    assert trouble == []
+
+
+@pytest.mark.parametrize("path", BOOK)
+def test_page_without_scripts(browser, origin, path):
+    with visiting(browser, f"{origin}/{path}", java_script_enabled=False) as (page, trouble):
+        article = page.locator("article")
+        for formula in article.locator("math >> visible=true").all()[:5]:
+            assert formula.bounding_box()["width"] > 0
+        assert article.locator("div.math:not(:has(math))").count() == 0
+        assert page.locator("button >> visible=true").count() == 0
+    assert trouble == []
+
+
+def test_pages_under_another_path(browser):
+    with serving(HTML.parent) as address:
+        for path in ["book/grpo.html", "search.html?q=low_var_kl", "book/claims.html"]:
+            with visiting(browser, f"{address}/html/{path}") as (_, trouble):
+                assert trouble == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_policy_allows_no_script_but_those_of_the_site(path):
+    (policy,) = re.findall(
+        r'http-equiv="Content-Security-Policy" content="([^"]*)"', (HTML / path).read_text("utf-8")
+    )
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["base-uri"] == "'none'"
+    for source in rules["script-src"].split():
+        assert re.fullmatch(r"'self'|'unsafe-hashes'|'sha256-[\w+/]{43}='", source)
+
+
+def test_policy_is_enforced(browser, origin):
+    with visiting(browser, f"{origin}/book/grpo.html") as (page, trouble):
+        assert trouble == []
+        page.evaluate("""() => {
+            setTimeout("window.taken = true");
+            const script = document.createElement("script");
+            script.textContent = "window.taken = true";
+            document.head.append(script);
+            new Image().src = "https://example.org/pixel.png";
+        }""")
+        page.wait_for_timeout(100)
+        assert page.evaluate("window.taken") is None
+    assert len([said for said in trouble if "violates" in said]) >= 3
 
 
 def test_root_leads_to_the_introduction(browser, origin):
@@ -98,12 +189,84 @@ def test_reader_can_switch_between_light_and_dark(browser, origin):
     assert themes == {"light", "dark"}
 
 
+def test_page_can_be_read_by_keyboard(browser, origin):
+    with visiting(browser, f"{origin}/book/grpo.html") as (page, trouble):
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.closest('main') !== null")
+        solution = page.locator("details.solution").first
+        solution.locator("summary").focus()
+        page.keyboard.press("Enter")
+        expect(solution).to_have_attribute("open", "")
+    assert trouble == []
+
+
+@pytest.mark.parametrize("where", ["http", "file"])
+@pytest.mark.parametrize(
+    ("link", "shown"),
+    [
+        ("claims.html#grpo-advantage-rare", "def grpo_advantage_rare"),
+        ("bibliography.html#", "DeepSeekMath"),
+        ("glossary.html#advantage", "better"),
+        ("api.html#grpo-loss", "Loss of GRPO"),
+    ],
+)
+def test_link_shows_what_it_leads_to(browser, origin, link, shown, where):
+    address = f"{origin}/book/grpo.html" if where == "http" else (HTML / "book/grpo.html").as_uri()
+    with visiting(browser, address) as (page, trouble):
+        place = page.locator(f"article a[href*='{link}']").first
+        place.focus()
+        box = page.get_by_role("tooltip")
+        expect(box).to_contain_text(shown)
+        page.keyboard.press("Escape")
+        expect(box).to_have_count(0)
+        place.blur()
+        place.hover()
+        expect(box).to_contain_text(shown)
+    assert trouble == []
+
+
+@pytest.mark.parametrize("path", BOOK)
+def test_links_to_terms_sources_and_claims_have_a_preview(path):
+    if Path(path).stem in ("claims", "api", "bibliography"):  # what the others lead to
+        return
+    kinds = re.compile(r"^(glossary|bibliography|claims)\.html#")
+    wanted = {link for link in anchors(HTML / path).links if kinds.match(link)}
+    script = HTML / "_static" / "previews" / f"{Path(path).stem}.js"
+    known = set(re.findall(r'"([\w.]+\.html#[^"]*)":', script.read_text("utf-8")))
+    assert wanted - known == set()
+
+
+def test_nothing_moves_for_readers_who_want_no_motion(browser, origin):
+    with visiting(browser, f"{origin}/book/grpo.html", reduced_motion="reduce") as (page, _):
+        assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_paper_has_the_text_alone(browser, origin, scheme):
+    with visiting(browser, f"{origin}/book/three_estimators.html", color_scheme=scheme) as (
+        page,
+        _,
+    ):
+        page.emulate_media(media="print", color_scheme=scheme)
+        around = ".bd-sidebar, .bd-header-article, .prev-next-footer, .explorable, article button"
+        assert page.locator(f":is({around}) >> visible=true").count() == 0
+        expect(page.locator("article")).to_be_visible()
+        for name in ("html", "body", "article"):
+            colour = page.locator(name).first.evaluate("e => getComputedStyle(e).backgroundColor")
+            assert colour in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)")
+        assert page.locator("article img").first.evaluate("e => getComputedStyle(e).filter") == (
+            "none"
+        )
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("paper", ["A4", "Letter"])
 def test_cheat_sheet_prints_on_one_page(browser, origin, paper, scheme):
     page = browser.new_page(color_scheme=scheme)
     page.goto(f"{origin}/book/cheatsheet.html")
-    page.evaluate("window.MathJax?.startup.promise")
     printed = page.pdf(format=paper)
     page.goto(f"{origin}/book/faq.html")
     longer = page.pdf(format=paper)
