@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book test check browser peers trainers newest notebooks claims lab serve clean
+.PHONY: help book test check browser lighthouse peers trainers newest notebooks claims lab serve clean
 
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys, ensurepip; \
 	sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -19,7 +19,9 @@ book: build  ## build the website
 	@echo 'Open _build/html/index.html'
 
 test: browser check  ## all tests, the last of them on the website in a browser
-	$(BIN)/pytest tests/site
+	$(BIN)/pytest --quiet --numprocesses auto --dist loadfile \
+		--ignore tests/site/test_lighthouse.py tests/site
+	$(BIN)/pytest tests/site/test_lighthouse.py  # by itself: it measures time
 
 check: $(READY)  ## all tests that need no browser
 	$(BIN)/ruff check --quiet
@@ -36,6 +38,9 @@ check: $(READY)  ## all tests that need no browser
 build: $(READY)
 	rm -rf _build
 	$(BIN)/jupyter-book build . -W -n --keep-going
+
+lighthouse: browser build  ## measure all pages as on a phone, into _build/lighthouse.md
+	$(BIN)/python -m tests.site.lighthouse
 
 browser: $(READY)
 	@$(BIN)/python tests/site/chromium.py

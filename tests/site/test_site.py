@@ -1,9 +1,8 @@
-"""The built site, page by page, in a real browser."""
+"""The built site in a real browser: without scripts, from a file, on paper, by keyboard."""
 
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,111 +11,11 @@ from urllib.parse import unquote, urljoin, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from tests.site.built import AXE, HTML, PAGES
+from tests.site.built import HTML, PAGES
 from tests.site.server import serving
+from tests.site.visit import visiting
 
 BOOK = [path for path in PAGES if path.startswith("book/")]
-DESKTOP = {"width": 1280, "height": 800}
-PHONES = [{"width": 390, "height": 800}, {"width": 320, "height": 800}]
-BUDGET = 300_000  # bytes, before the reader does anything
-
-SHIFTS = """
-    window.shifts = [];
-    new PerformanceObserver(list => window.shifts.push(...list.getEntries().map(e => e.value)))
-        .observe({type: "layout-shift", buffered: true});
-"""
-LOADED = """() => [...performance.getEntriesByType("navigation"),
-    ...performance.getEntriesByType("resource")].reduce((sum, each) => sum + each.transferSize, 0)
-"""
-# What there is to say about a page with all its images loaded and all that is closed opened.
-LOOK = r"""async () => {
-    document.querySelectorAll("details").forEach(each => each.open = true);
-    const images = [...document.images];
-    images.forEach(image => image.loading = "eager");
-    await Promise.allSettled(images.map(image => image.decode()));
-    const text = document.querySelector("main").cloneNode(true);
-    text.querySelectorAll("pre, code, script, math").forEach(each => each.remove());
-    const titles = [...document.querySelectorAll("article section section > :is(h2, h3)")];
-    return {
-        theme: document.documentElement.dataset.theme,
-        badFormulas: [...document.querySelectorAll("merror")].map(each => each.textContent),
-        emptyFormulas: [...document.querySelectorAll("div.math")]
-            .filter(each => !each.querySelector("math")).map(each => each.outerHTML),
-        rawFormulas: text.textContent.match(/\\[([].*|\$\$.*/g) ?? [],
-        brokenImages: images.filter(image => !image.naturalWidth).map(image => image.src),
-        imagesWithoutAlt: images.filter(image => !image.alt.trim()).map(image => image.src),
-        imagesWithoutSize: images.filter(image => !image.getAttribute("height")).map(i => i.src),
-        titlesWithoutLink: titles.filter(each => !each.querySelector("a.headerlink"))
-            .map(each => each.textContent),
-    };
-}"""
-# What makes the page scroll sideways.  A table, a formula or code may, within itself.
-OVERFLOWING = """() => {
-    const text = document.querySelector("article") ?? document.querySelector("main");
-    const around = [];
-    for (let node = text; node; node = node.parentElement) around.push(node);
-    if (around.every(node => node.scrollWidth <= node.clientWidth)) return [];
-    const scrolls = node => node !== text &&
-        (getComputedStyle(node).overflowX !== "visible" || scrolls(node.parentElement));
-    return [...text.querySelectorAll("*")]
-        .filter(node => node.getBoundingClientRect().right > innerWidth)
-        .filter(node => !scrolls(node.parentElement))
-        .map(node => node.outerHTML.slice(0, 100));
-}"""
-# All rules of axe for WCAG 2.2 AA and best practices.
-VIOLATIONS = """async () => {
-    for (let k = 0; k < 3; k++) await new Promise(requestAnimationFrame);
-    const tags = ["2a", "2aa", "21a", "21aa", "22aa"].map(level => `wcag${level}`);
-    const {violations} = await axe.run({runOnly: [...tags, "best-practice"]});
-    return violations.map(({id, nodes}) => `${id}: ${nodes[0].html.slice(0, 150)}`);
-}"""
-
-
-@contextmanager
-def visiting(browser, address, **context):
-    """Open a page, and list what it complains of and asks from elsewhere."""
-    trouble = []
-    page = browser.new_page(**context)
-    home = re.match(r"\w+://[^/]*/", address)[0]
-    page.on("console", lambda said: said.type in ("error", "warning") and trouble.append(said.text))
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("requestfailed", lambda request: trouble.append(f"failed: {request.url}"))
-    page.on(
-        "request",
-        lambda request: request.url.startswith((home, "data:")) or trouble.append(request.url),
-    )
-    page.add_init_script(SHIFTS)
-    page.goto(address)
-    yield page, trouble
-    page.close()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", PAGES)
-def test_page(browser, origin, path, scheme):
-    with visiting(browser, f"{origin}/{path}", viewport=PHONES[0], color_scheme=scheme) as (
-        page,
-        trouble,
-    ):
-        page.wait_for_timeout(100)
-        loaded, shifts = page.evaluate(LOADED), page.evaluate("window.shifts")
-        seen = page.evaluate(LOOK)
-        page.evaluate(AXE.read_text("utf-8"))
-        overflowing, violations = [], []
-        for viewport in [*PHONES, DESKTOP]:
-            page.set_viewport_size(viewport)
-            overflowing += page.evaluate(OVERFLOWING)
-        for viewport in [DESKTOP, PHONES[-1]]:
-            page.set_viewport_size(viewport)
-            violations += page.evaluate(VIOLATIONS)
-
-    assert trouble == []
-    assert loaded < BUDGET
-    assert sum(shifts) < 0.01
-    assert seen.pop("theme") == scheme
-    assert {what: found for what, found in seen.items() if found} == {}
-    assert overflowing == []
-    assert violations == []
 
 
 @pytest.mark.parametrize("path", [*BOOK, "search.html"])
