@@ -11,9 +11,10 @@ import re
 import unicodedata
 from html import unescape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 from website import fonts, node
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 FONT = node.MODULES / "@fontsource/stix-two-math/files/stix-two-math-latin-400-normal.woff2"
 STYLE = node.MODULES / "temml/dist/Temml-STIX2.css"
 STYLE_SHEET = "mathematics.css"
-WORD_JOINER = "\N{WORD JOINER}"  # no line begins with the comma after a formula
+PUNCTUATION = re.compile(r"[,.;:!?)\]’”–-]+")
 # Browsers slant a letter that stands alone: the mathematical italics, and h, which is older.
 ITALICS = [0x210E, *range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C)]
 
@@ -33,9 +34,29 @@ ITALICS = [0x210E, *range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C)]
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the renderer, and typeset when all pages are read."""
     app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
+    app.add_post_transform(_Joined)
     app.connect("env-updated", _typeset)
     app.add_css_file(STYLE_SHEET)
     return {"parallel_read_safe": True}
+
+
+class _Joined(SphinxPostTransform):
+    """Formulas together with the punctuation that follows, so that no line begins with a comma."""
+
+    default_priority = 900
+    formats = ("html",)
+
+    def run(self, **kwargs: Any) -> None:
+        for formula in list(self.document.findall(nodes.math)):
+            text = formula.next_node(descend=False, siblings=True)
+            sign = PUNCTUATION.match(text) if isinstance(text, nodes.Text) else None
+            if sign:
+                parent, rest = formula.parent, nodes.Text(text[sign.end() :])
+                parent.replace(text, rest)
+                place = parent.index(formula)
+                parent.remove(formula)
+                joined = nodes.inline("", "", formula, nodes.Text(sign[0]), classes=["nobr"])
+                parent.insert(place, joined)
 
 
 def _typeset(app: Sphinx, env: BuildEnvironment) -> None:
@@ -59,10 +80,7 @@ def _is_formula(element: nodes.Node) -> bool:
 
 
 def _inline(translator: HTML5Translator, element: nodes.math) -> None:
-    mathml = translator.builder.env.mathml[element.astext(), False]
-    after = element.next_node(nodes.Text, descend=False, siblings=True)
-    joined = after is not None and not after[0].isspace()
-    translator.body.append(mathml + joined * WORD_JOINER)
+    translator.body.append(translator.builder.env.mathml[element.astext(), False])
     raise nodes.SkipNode
 
 
