@@ -1,7 +1,8 @@
-"""What this website adds to Jupyter Book: one Sphinx extension per concern."""
+"""What this website adds to Jupyter Book: one module per concern, each with its own `setup`."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from website import node
@@ -9,7 +10,7 @@ from website import node
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-EXTENSIONS = [
+CONCERNS = [
     "address",
     "cards",
     "code",
@@ -33,6 +34,6 @@ EXTENSIONS = [
 def setup(app: Sphinx) -> dict[str, bool]:
     """Set them all up, after Node.js and its packages."""
     node.install()
-    for name in EXTENSIONS:
-        app.setup_extension(f"website.{name}")
+    for name in CONCERNS:
+        import_module(f"website.{name}").setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

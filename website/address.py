@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from sphinx.config import Config
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Complete the configuration before anything reads it."""
     app.connect("config-inited", _complete, priority=100)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def site(app: Sphinx) -> str:

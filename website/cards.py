@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from website import address, contents
+from website import address, build, contents
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -17,10 +17,9 @@ WIDTH, HEIGHT = 1200, 630  # pixels, the shape that sites which show cards ask f
 BLUE, RED, INK, GREY = "#0072b2", "#d55e00", "#222832", "#48566b"
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Draw the pictures last; without the address of the site nothing can link to them."""
-    app.connect("build-finished", _draw_all)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    build.when_written(app, _draw_all)
 
 
 def path(page: str) -> str:
@@ -28,8 +27,8 @@ def path(page: str) -> str:
     return f"_images/cards/{page.replace('/', '-')}.png"
 
 
-def _draw_all(app: Sphinx, exception: Exception | None) -> None:
-    if exception or app.builder.format != "html" or not address.site(app):
+def _draw_all(app: Sphinx) -> None:
+    if not address.site(app):
         return
     for page in app.env.found_docs:
         file = Path(app.outdir) / path(page)

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 SECTION = "found-an-error"
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Add to the footer of every page."""
     app.connect("html-page-context", _add)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def _add(app: Sphinx, page: str, template: str, context: dict[str, Any], *event: Any) -> None:

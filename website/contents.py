@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 
 from docutils import nodes
 
+from website import mathematics
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
@@ -18,11 +20,10 @@ CLAUSES = re.compile(rf".{{60,{LONGEST - 2}}}(?=[,;:] )")
 SIGNS = {"msub": "_", "msup": "^", "mfrac": "/"}
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Describe the pages once their formulas are typeset."""
     app.add_config_value("summary", "", "html", str)
     app.connect("env-updated", _describe, priority=600)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def parts(app: Sphinx) -> dict[str, list[str]]:
@@ -54,8 +55,8 @@ def _opening(env: BuildEnvironment, page: str) -> str:
     paragraphs = env.get_doctree(page).findall(nodes.paragraph)
     paragraph = next(paragraphs, nodes.paragraph()).deepcopy()
     for formula in list(paragraph.findall(nodes.math)):
-        mathml = env.mathml[formula.astext(), False]  # type: ignore[attr-defined]
-        formula.parent.replace(formula, nodes.Text(_spoken(ElementTree.fromstring(mathml))))
+        spoken = _spoken(ElementTree.fromstring(mathematics.mathml(env, formula)))
+        formula.parent.replace(formula, nodes.Text(spoken))
     text = " ".join(paragraph.astext().split())
     if len(text) <= LONGEST:
         return text

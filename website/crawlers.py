@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from website import address, contents, head
+from website import address, build, contents, head
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -16,15 +16,12 @@ if TYPE_CHECKING:
 LEFT_OUT = {"book/claims", "book/api", "book/bibliography"}
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Write them when the pages are written."""
-    app.connect("build-finished", _write)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    build.when_written(app, _write)
 
 
-def _write(app: Sphinx, exception: Exception | None) -> None:
-    if exception or app.builder.format != "html":
-        return
+def _write(app: Sphinx) -> None:
     files = {
         "index.html": _door(app),
         "robots.txt": _robots(app),

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Register the transform."""
     app.add_post_transform(_Disclosures)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 class _Disclosures(SphinxPostTransform):

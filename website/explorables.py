@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from website import node
+from website import build, node
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -13,17 +12,14 @@ if TYPE_CHECKING:
 FOLDER = "explorables"
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Bundle them, and let the pages that have one load it."""
     app.connect("builder-inited", _bundle)
     app.connect("html-page-context", _load)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def _bundle(app: Sphinx) -> None:
-    folder = Path(app.outdir) / "_static" / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    node.run("explorables.mjs", str(folder.resolve()))
+    node.run("explorables.mjs", str(build.static(app, FOLDER)))
 
 
 def _load(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:

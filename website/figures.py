@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Write images with their size."""
     html = (_visit, HTML5Translator.depart_image)
     app.add_node(nodes.image, override=True, html=html)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def _visit(translator: HTML5Translator, image: nodes.image) -> None:

@@ -17,10 +17,9 @@ COLOURS = [
 ]
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Add to the head of every page."""
     app.connect("html-page-context", _add)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def about(app: Sphinx, page: str) -> list[str]:

@@ -10,13 +10,12 @@ import json
 import re
 import unicodedata
 from html import unescape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from website import fonts, node
+from website import build, fonts, node
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -31,13 +30,18 @@ PUNCTUATION = re.compile(r"[,.;:!?)\]’”–-]+")
 ITALICS = [0x210E, *range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C)]
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Register the renderer, and typeset when all pages are read."""
     app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
     app.add_post_transform(_Joined)
     app.connect("env-updated", _typeset)
     app.add_css_file(STYLE_SHEET)
-    return {"parallel_read_safe": True}
+
+
+def mathml(env: BuildEnvironment, formula: nodes.math | nodes.math_block) -> str:
+    """Return a formula of any page as MathML."""
+    typeset: dict[tuple[str, bool], str] = env.mathml  # type: ignore[attr-defined]
+    return typeset[_key(formula)]
 
 
 class _Joined(SphinxPostTransform):
@@ -62,7 +66,7 @@ class _Joined(SphinxPostTransform):
 def _typeset(app: Sphinx, env: BuildEnvironment) -> None:
     """Typeset all formulas at once, and make the font that they need."""
     formulas = {
-        (formula.astext(), isinstance(formula, nodes.math_block))
+        _key(formula)
         for page in env.found_docs
         for formula in env.get_doctree(page).findall(_is_formula)
     }
@@ -70,9 +74,11 @@ def _typeset(app: Sphinx, env: BuildEnvironment) -> None:
     asked = json.dumps([{"tex": tex, "display": display} for tex, display in ordered])
     answers = json.loads(node.run("typeset.mjs", stdin=asked))
     env.mathml = dict(zip(ordered, answers, strict=True))  # type: ignore[attr-defined]
-    static = Path(app.outdir) / "_static"
-    static.mkdir(parents=True, exist_ok=True)
-    (static / STYLE_SHEET).write_text(_style("".join(answers)), "utf-8")
+    (build.static(app) / STYLE_SHEET).write_text(_style("".join(answers)), "utf-8")
+
+
+def _key(formula: nodes.math | nodes.math_block) -> tuple[str, bool]:
+    return formula.astext(), isinstance(formula, nodes.math_block)
 
 
 def _is_formula(element: nodes.Node) -> bool:
@@ -80,24 +86,23 @@ def _is_formula(element: nodes.Node) -> bool:
 
 
 def _inline(translator: HTML5Translator, element: nodes.math) -> None:
-    translator.body.append(translator.builder.env.mathml[element.astext(), False])
+    translator.body.append(mathml(translator.builder.env, element))
     raise nodes.SkipNode
 
 
 def _display(translator: HTML5Translator, element: nodes.math_block) -> None:
-    mathml = translator.builder.env.mathml[element.astext(), True]
     translator.body.append(translator.starttag(element, "div", CLASS="math"))
     if element["number"]:
         translator.body.append(f'<span class="eqno">({element["number"]})')
         translator.add_permalink_ref(element, "Link to this equation")
         translator.body.append("</span>")
-    translator.body.append(f"{mathml}</div>\n")
+    translator.body.append(f"{mathml(translator.builder.env, element)}</div>\n")
     raise nodes.SkipNode
 
 
-def _style(mathml: str) -> str:
+def _style(formulas: str) -> str:
     """Return Temml's rules with the font's letters for these formulas."""
-    text = unescape(re.sub("<[^>]*>", "", mathml))
+    text = unescape(re.sub("<[^>]*>", "", formulas))
     letters = {ord(letter) for letter in text}
     letters |= {code for code in ITALICS if unicodedata.normalize("NFKC", chr(code)) in text}
     source = fonts.address(FONT, letters, ["ssty", "ss01", "ss04"])

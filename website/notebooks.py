@@ -15,7 +15,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from website import address
+from website import address, build
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -34,16 +34,13 @@ This notebook computes with the package `kltutorial`, which comes with the book.
 """
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Complete the notebooks that readers download, and link to where they run."""
     app.connect("html-page-context", _add_buttons, priority=502)  # beside those of the theme
-    app.connect("build-finished", _complete)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    build.when_written(app, _complete)
 
 
-def _complete(app: Sphinx, exception: Exception | None) -> None:
-    if exception or app.builder.format != "html":
-        return
+def _complete(app: Sphinx) -> None:
     for page in app.env.found_docs:
         source = Path(app.env.doc2path(page))
         if source.suffix == ".ipynb":

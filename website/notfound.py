@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from website import address, contents
+from website import address, build, contents
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -23,12 +23,11 @@ SCRIPT = re.compile(r"(<script\b[^>]*>)(.*?)(?=</script>)", re.DOTALL)
 RELATIVE = re.compile(r'\b(href|src|action|data-content_root)="(?:\./)?(?![#/]|[a-z]+:)')
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Write the page, and turn its links when all else is done."""
     app.connect("html-collect-pages", _page)
     app.connect("html-page-context", _without_address)
-    app.connect("build-finished", _from_the_root, priority=1000)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    build.when_written(app, _from_the_root, priority=1000)
 
 
 def _page(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -62,9 +61,7 @@ def _without_address(
         context["pageurl"] = None
 
 
-def _from_the_root(app: Sphinx, exception: Exception | None) -> None:
-    if exception or app.builder.format != "html":
-        return
+def _from_the_root(app: Sphinx) -> None:
     file = Path(app.outdir) / f"{PAGE}.html"
     pieces = SCRIPT.split(file.read_text("utf-8"))
     # Text and opening tags have links; every third piece is a script.

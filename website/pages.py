@@ -17,7 +17,7 @@ from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from website import fonts, node
+from website import build, fonts, node
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -40,11 +40,11 @@ POLICY = [
 ]
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
-    """Finish the pages when all else is done."""
+def setup(app: Sphinx) -> None:
+    """Finish the pages when all else is done, each of them once."""
     app.connect("html-page-context", _forget_the_name_of_the_page, priority=999)
-    app.connect("build-finished", _finish, priority=999)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    app.connect("builder-inited", _start_over)
+    build.when_written(app, _finish, priority=999)
 
 
 def _forget_the_name_of_the_page(app: Sphinx, *event: Any) -> None:
@@ -53,11 +53,19 @@ def _forget_the_name_of_the_page(app: Sphinx, *event: Any) -> None:
     scripts[:] = [script for script in scripts if "pagename" not in str(vars(script))]
 
 
-def _finish(app: Sphinx, exception: Exception | None) -> None:
-    if exception or app.builder.format != "html":
-        return
+def _start_over(app: Sphinx) -> None:
+    """Have all pages written again, since none can be finished a second time."""
+    for page in _written(Path(app.outdir)):
+        page.unlink()
+
+
+def _written(root: Path) -> Iterator[Path]:
+    return (path for path in root.rglob("*.html") if "_static" not in path.parts)
+
+
+def _finish(app: Sphinx) -> None:
     root = Path(app.outdir).resolve()
-    pages = [Page(path, root) for path in root.rglob("*.html") if "_static" not in path.parts]
+    pages = [Page(path, root) for path in _written(root)]
     pages = [page for page in pages if any(page.sheets())]  # the root only leads to the first
     shared = set.intersection(*({*page.sheets(), *page.scripts()} for page in pages))
     sheets = [sheet for sheet in pages[0].sheets() if sheet in shared]

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup, Tag
 
-from website import node
+from website import build, node
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -23,40 +23,34 @@ LINK = re.compile(r'href="([^"#]*[^"/]\.html#[^"]+)"')  # to another page
 HEADINGS = ["h1", "h2", "h3", "h4"]
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Bundle the box, let all pages load it, and collect what it shows."""
     app.add_js_file(f"{FOLDER}/loader.js")
     app.add_css_file(f"{FOLDER}/box.css")
     app.connect("builder-inited", _bundle)
-    app.connect("build-finished", _collect)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    build.when_written(app, _collect)
 
 
 def _bundle(app: Sphinx) -> None:
-    folder = Path(app.outdir) / "_static" / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    node.run("previews.mjs", str(folder.resolve()))
+    node.run("previews.mjs", str(build.static(app, FOLDER)))
 
 
-def _collect(app: Sphinx, exception: Exception | None) -> None:
+def _collect(app: Sphinx) -> None:
     """Write, for each page, the previews of its links by their addresses."""
-    if exception or app.builder.format != "html":
-        return
-    root = Path(app.outdir)
     for page in app.env.found_docs:
-        path = root / f"{page}.html"
+        path = Path(app.outdir) / f"{page}.html"
         links = set(LINK.findall(path.read_text("utf-8").partition("<article")[2]))
         shown = {href: _preview(path, unescape(href)) for href in sorted(links)}
         previews = {href: preview for href, preview in shown.items() if preview}
         script = f"const previews = {json.dumps(previews, ensure_ascii=False)};"
-        (root / "_static" / FOLDER / f"{path.stem}.js").write_text(script, "utf-8")
+        (build.static(app, FOLDER) / f"{path.stem}.js").write_text(script, "utf-8")
 
 
 @cache
 def _places(path: Path) -> dict[str, Tag]:
     """Return the elements of a page that have an id, by it."""
     places = BeautifulSoup(path.read_text("utf-8"), "html.parser").find_all(id=True)
-    return {place["id"]: place for place in places}
+    return {str(place["id"]): place for place in places}
 
 
 @cache
@@ -72,15 +66,16 @@ def _preview(page: Path, href: str) -> str:
 
 def _parts(place: Tag) -> list[Tag]:
     """Return the elements that say what is at a place."""
-    if place.name == "dt":
-        return [place, place.find_next_sibling("dd")]
+    parts: list[Tag | None] = [place]
     section = place if place.name == "section" else place.find_parent("section")
-    if place.name == "span" or place is section:
+    if place.name == "dt":
+        parts = [place, place.find_next_sibling("dd")]
+    elif section and (place.name == "span" or place is section):
         # A heading, what is said first, and the first formula, code or summary.
         first = section.select_one(":scope > p, dl.py > dt")
         then = section.select_one(":scope > div.math, div.highlight, dl.py > dd > p")
-        return [part for part in (section.find(HEADINGS), first, then) if part]
-    return [place]
+        parts = [section.find(HEADINGS), first, then]
+    return [part for part in parts if part]
 
 
 def _plain(part: Tag) -> str:

@@ -12,13 +12,12 @@ import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator
 from html import unescape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from sphinx import addnodes
 
-from website import node
+from website import build, mathematics, node
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -34,13 +33,12 @@ UNREAD = (*CODE, nodes.math_block, nodes.label, nodes.raw, nodes.Invisible)
 SPHINX = ["searchtools.js", "language_data.js"]
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Replace Sphinx's search."""
     app.connect("builder-inited", _do_without_the_other)
     app.connect("html-collect-pages", _write)
     app.connect("html-page-context", _load)
-    app.connect("build-finished", _clean)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    build.when_written(app, _clean)
 
 
 def _do_without_the_other(app: Sphinx) -> None:
@@ -49,11 +47,10 @@ def _do_without_the_other(app: Sphinx) -> None:
 
 def _write(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Write the script, and have the page written that loads it."""
-    folder = Path(app.outdir) / "_static" / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = build.static(app, FOLDER)
     shutil.copy(node.HERE / FOLDER / "search.css", folder)
-    script = str((folder / "search.js").resolve())
-    node.run("search.mjs", script, stdin=json.dumps(list(_sections(app))))
+    sections = json.dumps(list(_sections(app)))
+    node.run("search.mjs", str(folder / "search.js"), stdin=sections)
     yield "search", {}, "search.html"
 
 
@@ -63,9 +60,9 @@ def _load(app: Sphinx, page: str, *event: Any) -> None:
         app.add_js_file(f"{FOLDER}/search.js", loading_method="defer")
 
 
-def _clean(app: Sphinx, exception: Exception | None) -> None:
+def _clean(app: Sphinx) -> None:
     for name in SPHINX:
-        (Path(app.outdir) / "_static" / name).unlink(missing_ok=True)
+        (build.static(app) / name).unlink(missing_ok=True)
 
 
 def _sections(app: Sphinx) -> Iterator[dict[str, str]]:
@@ -111,7 +108,7 @@ def _text(app: Sphinx, element: nodes.Node) -> str:
     if isinstance(element, nodes.Text):
         return element.astext().replace("\n", " ")
     if isinstance(element, nodes.math):
-        return _formula(app.env.mathml[element.astext(), False])  # type: ignore[attr-defined]
+        return _formula(mathematics.mathml(app.env, element))
     if isinstance(element, UNREAD):
         return ""
     if isinstance(element, nodes.row):

@@ -12,11 +12,10 @@ if TYPE_CHECKING:
     from sphinx.writers.html5 import HTML5Translator
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Write these nodes in our own way."""
     app.add_node(nodes.citation, override=True, html=(_citation, _end_of_citation))
     app.add_node(HideCodeCellNode, override=True, html=(_hidden, depart_HideCellInput))
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def _citation(translator: HTML5Translator, citation: nodes.citation) -> None:
