@@ -23,7 +23,7 @@ ICON = re.compile(r'"\\(f[0-9a-f]{3})"')
 
 def address(font: Path, letters: Iterable[int], features: Iterable[str] = ()) -> str:
     """Return a data address of the font with these letters, or none if it has none of them."""
-    with TTFont(font) as cut:
+    with TTFont(font, recalcTimestamp=False) as cut:
         wanted = set(letters) & cut.getBestCmap().keys()
         if not wanted:
             return ""
