@@ -17,13 +17,12 @@ if TYPE_CHECKING:
 PLAIN = {Name, Operator, Punctuation, Whitespace}
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> None:
     """Highlight with fewer marks."""
     PygmentsBridge.html_formatter = _Formatter
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-class _Formatter(HtmlFormatter):  # type: ignore[type-arg]
+class _Formatter(HtmlFormatter):  # type: ignore[misc]
     def _get_css_classes(self, kind: Any) -> str:
         plain = kind in PLAIN or kind in Number
         return "" if plain else super()._get_css_classes(kind)

