@@ -11,23 +11,31 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 CONCERNS = [
+    # what is known of the site and of the book
     "address",
-    "cards",
-    "code",
-    "colophon",
     "contents",
-    "crawlers",
+    # how the elements of a page are written
+    "code",
     "disclosure",
-    "explorables",
     "figures",
-    "head",
     "mathematics",
+    "semantics",
+    # what a page has beside its text
+    "head",
+    "colophon",
     "notebooks",
-    "notfound",
-    "pages",
+    # what answers its reader
+    "explorables",
     "previews",
     "search",
-    "semantics",
+    # what is there beside the pages of the book
+    "cards",
+    "crawlers",
+    "llms",
+    "notfound",
+    "root",
+    # what a page loads: the last to be done, since it is read from the pages
+    "pages",
 ]
 
 

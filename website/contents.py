@@ -35,6 +35,11 @@ def parts(app: Sphinx) -> dict[str, list[str]]:
     return found
 
 
+def pages(app: Sphinx) -> list[str]:
+    """Return the names of all pages, in the order in which they are read."""
+    return [page for part in parts(app).values() for page in part]
+
+
 def title(app: Sphinx, page: str) -> str:
     """Return the title of a page."""
     return app.env.titles[page].astext()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,39 +25,16 @@ RELATIVE = re.compile(r'\b(href|src|action|data-content_root)="(?:\./)?(?![#/]|[
 def setup(app: Sphinx) -> None:
     """Write the page, and turn its links when all else is done."""
     app.connect("html-collect-pages", _page)
-    app.connect("html-page-context", _without_address)
     build.when_written(app, _from_the_root, priority=1000)
 
 
 def _page(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
-    yield PAGE, {"title": "Page not found", "body": _body(app)}, "page.html"
-
-
-def _body(app: Sphinx) -> str:
-    (_, first), *parts = contents.parts(app).items()
-    lists = "".join(f"<li>{escape(part)}{_list(app, pages)}</li>" for part, pages in parts)
-    return (
-        "<section><h1>Page not found</h1>"
-        "<p>There is nothing at this address: the page may have moved, or the link may have "
-        "lost a letter. Search the book, or pick a page.</p>"
-        '<form role="search" action="search.html" class="bd-search d-flex border-0 ps-0">'
-        '<input type="search" name="q" class="form-control" required="required" '
-        'aria-label="Search this book" placeholder="Search this book" />'
-        '<button type="submit" class="btn btn-primary">Search</button></form>'
-        f"<h2>Contents</h2>{_list(app, first)}<ul>{lists}</ul></section>"
-    )
-
-
-def _list(app: Sphinx, pages: list[str]) -> str:
-    entries = (f'<a href="{page}.html">{escape(contents.title(app, page))}</a>' for page in pages)
-    return f"<ul>{''.join(f'<li>{entry}</li>' for entry in entries)}</ul>"
-
-
-def _without_address(
-    app: Sphinx, page: str, template: str, context: dict[str, Any], *event: Any
-) -> None:
-    if page == PAGE:
-        context["pageurl"] = None
+    parts = {
+        part: [(page, contents.title(app, page)) for page in pages]
+        for part, pages in contents.parts(app).items()
+    }
+    context = {"title": "Page not found", "parts": parts, "pageurl": None}
+    yield PAGE, context, f"{PAGE}.html"
 
 
 def _from_the_root(app: Sphinx) -> None:
