@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator
 from html import unescape
@@ -46,11 +45,9 @@ def _do_without_the_other(app: Sphinx) -> None:
 
 
 def _write(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Write the script, and have the page written that loads it."""
-    folder = build.static(app, FOLDER)
-    shutil.copy(node.HERE / FOLDER / "search.css", folder)
-    sections = json.dumps(list(_sections(app)))
-    node.run("search.mjs", str(folder / "search.js"), stdin=sections)
+    """Write the script with its style, and have the page written that loads them."""
+    script = build.static(app, FOLDER) / "search.js"
+    node.run("search.mjs", str(script), stdin=json.dumps(list(_sections(app))))
     yield "search", {}, "search.html"
 
 

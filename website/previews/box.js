@@ -1,6 +1,7 @@
 // What a link leads to, in a box beside it.  `previews`, by the link's address, is of this page.
 
 import "tippy.js/dist/tippy.css";
+import "./box.css";
 import { delegate } from "tippy.js";
 
 const dismissible = {

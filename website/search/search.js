@@ -1,5 +1,6 @@
 // The search page: its form, and the sections that answer what is asked.
 
+import "./search.css";
 import { search } from "./ranking.js";
 import { marked, snippet } from "./snippet.js";
 
