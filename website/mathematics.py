@@ -55,12 +55,10 @@ class _Joined(SphinxPostTransform):
             text = formula.next_node(descend=False, siblings=True)
             sign = PUNCTUATION.match(text) if isinstance(text, nodes.Text) else None
             if sign:
-                parent, rest = formula.parent, nodes.Text(text[sign.end() :])
-                parent.replace(text, rest)
-                place = parent.index(formula)
-                parent.remove(formula)
+                parent, place = formula.parent, formula.parent.index(formula)
                 joined = nodes.inline("", "", formula, nodes.Text(sign[0]), classes=["nobr"])
-                parent.insert(place, joined)
+                # By place: other texts may be equal.
+                parent[place : place + 2] = [joined, nodes.Text(text[sign.end() :])]
 
 
 def _typeset(app: Sphinx, env: BuildEnvironment) -> None:

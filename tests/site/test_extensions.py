@@ -159,6 +159,15 @@ def test_a_font_without_the_letters_is_none():
     assert fonts.address(mathematics.FONT, [ord("語")]) == ""
 
 
+def test_a_formula_is_held_to_the_sign_that_follows_it_and_no_other():
+    document = new_document("made up", get_default_settings(Parser))
+    comma, formula = nodes.Text(", "), nodes.math("", "x")
+    document += nodes.paragraph("", "", nodes.emphasis("", "a"), comma, formula, comma.copy())
+    mathematics._Joined(document).run()
+    assert document.astext() == "a, x, "
+    assert [held.astext() for held in document.findall(nodes.inline)] == ["x,"]
+
+
 def test_a_formula_that_cannot_be_typeset_is_named():
     with pytest.raises(RuntimeError, match=r"in \\frac\{1\}\{2"):
         node.run("typeset.mjs", stdin=r'[{"tex": "x", "display": false}, {"tex": "\\frac{1}{2"}]')
