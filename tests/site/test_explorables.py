@@ -17,14 +17,14 @@ from tests.site.built import HTML
 ROOT = Path(__file__).parents[2]
 STATIC = HTML / "_static" / "explorables"
 #: For each explorable, tests/site/explorables/NAME.py has its PAGE, a GRID of settings, and what
-#: is `expected` of each.
+#: is `expected` of each, and what the caption may `conclude` from them.
 ORACLES = {
     source.stem: import_module(f"tests.site.explorables.{source.stem}")
     for source in sorted((ROOT / "website" / "explorables").glob("*.js"))
     if source.stem not in {"loader", "shared"}
 }
 AXE = ROOT / "website" / "node_modules" / "axe-core" / "axe.min.js"
-WIDTHS = [1280, 768, 390, 320]
+WIDTHS = [1280, 1024, 768, 430, 390, 360, 320]
 
 
 class Driver:
@@ -53,6 +53,11 @@ class Driver:
 
     def set(self, settings):
         self.place.evaluate("(place, settings) => place.explorable.set(settings)", settings)
+
+    def compute(self, **settings):
+        """Return the numbers for some settings, the others as they are at first."""
+        self.reset().set(settings)
+        return self.place.evaluate("place => place.explorable.numbers")
 
     def sliders(self):
         """Return all sliders, each after the name of its setting."""
@@ -112,6 +117,10 @@ def test_captions_quote_claims(driver):
     claims, quoted = load(), getattr(ORACLES[driver.name], "QUOTED", {})
     known = {f"{claims[name]():.{digits}f}" for name, digits in quoted.items()}
     assert {*re.findall(r"\d+\.\d+", caption)} == known
+
+
+def test_captions_conclude_what_is_so(driver):
+    ORACLES[driver.name].conclude(driver.compute)
 
 
 def test_what_is_written_is_the_number_rounded(driver):
@@ -249,6 +258,18 @@ def test_it_is_loaded_when_it_comes_near_and_nothing_moves(browser, origin, name
     page.close()
 
 
+def test_little_of_the_room_kept_for_it_stays_blank(driver):
+    size = driver.page.viewport_size
+    blank = {}
+    for width in WIDTHS:
+        driver.page.set_viewport_size(size | {"width": width})
+        blank[width] = driver.place.evaluate(
+            "place => place.clientHeight - place.firstElementChild.offsetHeight"
+        )
+    driver.page.set_viewport_size(size)
+    assert max(blank.values()) < 48, blank
+
+
 def test_it_is_accessible(driver):
     driver.page.evaluate(AXE.read_text("utf-8"))
     for theme in ("dark", "light"):
@@ -262,9 +283,11 @@ def test_its_letters_are_legible_on_a_phone(driver):
     for width in WIDTHS:
         driver.page.set_viewport_size(size | {"width": width})
         driver.page.wait_for_timeout(50)
-        letters = driver.place.evaluate(LETTERS)
-        assert letters
-        assert [each for each in letters if each[1] < 11 or not each[2]] == []
+        for settings in [{}, *ORACLES[driver.name].GRID[::9]]:
+            driver.set(settings)
+            letters = driver.place.evaluate(LETTERS)
+            assert letters
+            assert [each for each in letters if each[1] < 11 or not each[2]] == []
     driver.page.set_viewport_size(size)
 
 

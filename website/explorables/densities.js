@@ -3,8 +3,8 @@
 import { choice, explorable, range, toggle } from "./shared.js";
 import { fixed, gap, klNormal, logNormal, spaced } from "./shared.js";
 
-const EDGE = 10;
-const GRID = spaced(-EDGE, EDGE, 401);
+const EDGE = 12; // wide enough to leave next to nothing of a divergence outside
+const GRID = spaced(-EDGE, EDGE, 481);
 const MEAN = { min: -3, max: 3, step: 0.05 };
 const WIDTH = { min: 0.4, max: 2.25, step: 0.05 };
 const FORMULAS = {
@@ -75,18 +75,20 @@ function drawIntegrand(figure, { direction, shifted }, { integrand }) {
 
 explorable("densities", {
   title: "Two densities, both directions",
-  intro: "Drag a peak to move a density, or the dot on its flank to widen it.",
+  intro:
+    "Drag a peak to move a density, or the dot on its flank to change its standard deviation (sd).",
   caption:
-    "The divergence is the area above zero less the area below. The first argument weighs the " +
-    "log-ratio, so the other direction looks at other places. The non-negative form adds the " +
-    "difference of the densities, whose area is nil, and leaves nothing below zero.",
+    "The divergence is the area above zero less the area below. It is the first argument that " +
+    "weighs the log-ratio, so each direction looks where its own first argument is. The " +
+    "non-negative form adds the second density less the first, whose area is nil, and leaves " +
+    "nothing below zero.",
   controls: [
     range("mean_p", { label: "mean of p", value: 0, ...MEAN }),
-    range("std_p", { label: "standard deviation of p", value: 1, ...WIDTH }),
+    range("std_p", { label: "sd of p", value: 1, ...WIDTH }),
     range("mean_q", { label: "mean of q", value: 1, ...MEAN }),
-    range("std_q", { label: "standard deviation of q", value: 2, ...WIDTH }),
+    range("std_q", { label: "sd of q", value: 2, ...WIDTH }),
     choice("direction", {
-      label: "Show the integrand of",
+      label: "Integrand of",
       options: { pq: "KL(p ‖ q)", qp: "KL(q ‖ p)" },
       value: "pq",
     }),
@@ -101,9 +103,10 @@ explorable("densities", {
     ["p", "first"],
     ["q", "second"],
   ],
-  say: (_, { kl_pq, kl_qp }) =>
-    `KL of p from q is ${fixed(kl_pq, 4)} nats, KL of q from p is ${fixed(kl_qp, 4)} nats.`,
-  height: () => 440,
+  say: ({ direction, shifted }, { kl_pq, kl_qp }) =>
+    `KL(p ‖ q) is ${fixed(kl_pq, 4)} nats, KL(q ‖ p) is ${fixed(kl_qp, 4)} nats. ` +
+    `Drawn is the integrand ${FORMULAS[direction][Number(shifted)]}.`,
+  height: () => 380,
   draw(figure, settings, numbers) {
     drawDensities(figure, settings, numbers);
     drawIntegrand(figure, settings, numbers);

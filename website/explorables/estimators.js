@@ -1,7 +1,7 @@
 /** One sample, what each estimator makes of it, and the variance that a weight would give. */
 
 import { choice, counter, explorable, range } from "./shared.js";
-import { fixed, gap, klNormal, logNormal, normals, spaced } from "./shared.js";
+import { fixed, gap, klNormal, logNormal, normals, spaced, sum } from "./shared.js";
 
 const NAMES = ["k1", "k2", "k3", "weighted"];
 const LABELS = ["k1", "k2", "k3", "k1 + λ(r − 1)"];
@@ -12,7 +12,6 @@ const BINS = 42;
 
 const count = (size) => Math.round(10 ** size);
 const square = (x) => x * x;
-const sum = (values) => values.reduce((total, each) => total + each, 0);
 const mean = (values) => sum(values) / values.length;
 
 /** Sum of products of deviations, over n − 1. */
@@ -72,7 +71,8 @@ function compute({ shift, width, size, weight, estimator, seed }) {
     logR.map(gap),
     k1.map((each, k) => each + weight * excess[k]),
   ];
-  const stds = values.map((each) => Math.sqrt(covariance(each, each)));
+  const means = values.map(mean);
+  const errors = values.map((each) => Math.sqrt(covariance(each, each) / each.length));
   const chosen = NAMES.indexOf(estimator);
   const step = (7 * Math.sqrt(var_k1)) / BINS || 1;
   const first = Math.round(kl / step - BINS / 2);
@@ -83,37 +83,38 @@ function compute({ shift, width, size, weight, estimator, seed }) {
     ...truth,
     best: jeffreys / chi2 || 0,
     n: k1.length,
-    means: values.map(mean),
-    stds,
-    errors: stds.map((std) => std / Math.sqrt(k1.length)),
+    means,
+    errors,
     sample,
     sample_best: sample[1] / sample[2] || 0,
-    mean: mean(values[chosen]),
-    error: stds[chosen] / Math.sqrt(k1.length),
+    mean: means[chosen],
+    error: errors[chosen],
     expected: chosen === 1 ? truth.mean_k2 : kl,
     exact_std: Math.sqrt(variances[chosen]),
     step,
     first,
+    below: values[chosen].filter((each) => each < first * step).length,
     counts: histogram(values[chosen], step, first),
     counts_k1: histogram(k1, step, first),
-    largest: Math.max(...values[chosen]),
+    extremes: [Math.min(...values[chosen]), Math.max(...values[chosen])],
   };
 }
 
-const isWide = (width) => width >= 480;
+const isWide = (width) => width >= 560;
 
 /** Where a panel lies: beside one another, or all below one another. */
 function layout(figure) {
   const wide = isWide(figure.width);
   const width = wide ? figure.width / 2 : figure.width;
   return {
-    histogram: { width, height: 180 },
-    means: { width, top: 180, height: 180 },
-    parabola: wide ? { width, left: width, height: 360 } : { top: 360, height: 240 },
+    histogram: { width, height: 160 },
+    means: { width, top: 160, height: 140 },
+    parabola: wide ? { width, left: width, height: 300 } : { top: 300, height: 200 },
   };
 }
 
-function drawHistogram(figure, { estimator }, { n, step, first, counts, counts_k1, kl, largest }) {
+function drawHistogram(figure, { estimator }, numbers) {
+  const { n, step, first, below, counts, counts_k1, kl, extremes } = numbers;
   const edge = (k) => (first + k) * step;
   const chosen = NAMES.indexOf(estimator);
   const top = (1.1 * Math.max(...counts, ...counts_k1)) / n;
@@ -129,13 +130,16 @@ function drawHistogram(figure, { estimator }, { n, step, first, counts, counts_k
   panel.rule("truth", { x: kl }, "exact");
   panel.bars("bars", bars, SERIES[chosen]);
   panel.line("k1", outline, "k1");
-  const outside = n - sum(counts);
-  const rest = outside ? `${outside} outside, up to ${largest.toPrecision(2)}` : "";
-  panel.text("rest", [edge(BINS), top], rest, { dy: 12, anchor: "end" });
+  const above = n - below - sum(counts);
+  const right = above ? `${above} above, up to ${fixed(extremes[1], 1)}` : "";
+  const left = below ? `${below} below, down to ${fixed(extremes[0], 1)}` : "";
+  panel.text("above", [edge(BINS), top], right, { dy: 8, anchor: "end" });
+  panel.text("below", [edge(0), top], left, { dx: 8, dy: 24 });
 }
 
 function drawMeans(figure, _, { n, kl, var_k1, mean_k2, means, errors }) {
-  const half = Math.max(1.5 * kl, 3 * Math.sqrt(var_k1 / n)) || 1;
+  const furthest = Math.max(...[mean_k2, ...means].map((each) => Math.abs(each - kl)));
+  const half = Math.max(1.5 * kl, 1.1 * furthest, 3 * Math.sqrt(var_k1 / n)) || 1;
   const panel = figure.panel("means", {
     ...layout(figure).means,
     x: [kl - half, kl + half],
@@ -163,7 +167,7 @@ function drawParabola(figure, { weight }, { var_k1, jeffreys, chi2, best, sample
     x: [WEIGHT.min, WEIGHT.max],
     y: [0, 2],
     xLabel: "weight λ",
-    yLabel: `variance, relative to k1${finite ? "" : "; exact: ∞"}`,
+    yLabel: `variance, in units of k1’s exact one${finite ? "" : "; exact: ∞"}`,
   });
   const relative = (each, ...terms) => parabola(each, ...terms) / (var_k1 || 1);
   const height = (each) => relative(each, var_k1, jeffreys, chi2);
@@ -172,48 +176,54 @@ function drawParabola(figure, { weight }, { var_k1, jeffreys, chi2, best, sample
   panel.line("sample", curve(ofSample), "optimal");
   panel.dots("best of sample", [[sample_best, ofSample(sample_best)]], "optimal");
   if (finite) panel.line("exact", curve(height), "exact");
+  // What lies outside has its name at the edge, and an arrow.
   const mark = (at, name, series, place) => {
-    const point = [at, Math.min(2, height(at))];
-    panel.dots(name, [point], series);
-    panel.text(`name of ${name}`, point, name, place);
+    const [far, high] = [at > WEIGHT.max, height(at) > 2];
+    const point = [Math.min(at, WEIGHT.max), Math.min(2, height(at))];
+    if (!far && !high) panel.dots(name, [point], series);
+    panel.text(`name of ${name}`, point, name + (far ? " →" : high ? " ↑" : ""), {
+      ...place,
+      ...(high && { dx: 0, dy: 14, anchor: "middle" }),
+      ...(far && { dx: -2, anchor: "end" }),
+    });
   };
   const right = { dx: 9, dy: -7 };
   const left = { dx: -9, dy: -7, anchor: "end" };
   mark(0, "k1", "k1", right);
-  mark(1, "k3", "k3", height(1) > 2 ? { dy: 20, anchor: "middle" } : left);
+  mark(1, "k3", "k3", best < 0.9 ? { dx: 9, dy: 4 } : left);
   mark(best, "λ*", "exact", best > 0.2 ? right : { ...left, dy: 16 });
   const y = Math.min(2, finite ? height(weight) : ofSample(weight));
   figure.handle("weight", { panel, x: weight, y, value: (x) => x, series: "optimal" });
 }
 
-function note(_, { chi2, best, var_k1 }) {
-  if (var_k1 === 0) return "q is p: whatever the sample, every value is zero.";
+function note(_, { chi2, best, var_k1, sample_best }) {
+  if (var_k1 === 0) return "q is p: every value is zero, whatever the sample and the weight.";
   if (chi2 === Infinity) {
     return (
-      "The square of q’s standard deviation is no longer below two: the variance of r is " +
-      "infinite, and with it that of k3 and of every weight but zero. The sample does not show " +
-      "it: its own parabola is as finite as ever, and so is the error bar of k3, which can’t be " +
-      "trusted."
+      "The variance of q is above two, so that of r is infinite, and with it that of k3 and of " +
+      "every weight but zero. The sample does not show it: its own parabola is finite, with a λ* " +
+      `of ${fixed(sample_best, 2)}, and so is the error bar of k3, which can’t be trusted.`
     );
   }
-  return best > 0.5
-    ? `The exact λ* is ${fixed(best, 2)}, above one half: k3 is quieter than k1.`
-    : `The exact λ* is ${fixed(best, 2)}, below one half: k1 is quieter than k3.`;
+  const words = best > 0.5 ? ["above", "k3 is quieter than k1"] : ["below", "k1 is quieter than k3"];
+  return (
+    `The exact λ* is ${fixed(best, 2)}, ${words[0]} one half: ${words[1]}. ` +
+    `The sample makes it ${fixed(sample_best, 2)}.`
+  );
 }
 
 explorable("estimators", {
   title: "One sample, four estimates",
-  intro:
-    "p is the standard normal. Draw again and watch the means jump; move and widen q; drag the " +
-    "dot along the parabola.",
+  intro: "p is the standard normal. Draw again, move or widen q, drag the dot along the weights.",
   caption:
-    "Close by, k3 and the best weight are far quieter than k1; further off k3 loses, and the " +
-    "best weight never does. All four estimates come from one sample. The long upright line is " +
-    "the divergence; the short one is what k2 tends to instead.",
+    "Near equality k3 is far quieter than k1. With q as wide as p it stays quieter up to 0.628 " +
+    "nats, with a wider q less far, with a narrower one further. The exact λ* is never noisier " +
+    "than either. All four estimates come from one sample; the long upright line is the " +
+    "divergence, the short one what k2 tends to.",
   controls: [
     counter("seed", { label: "Draw again" }),
     range("shift", { label: "mean of q", min: 0, max: 2, step: 0.05, value: 1 }),
-    range("width", { label: "standard deviation of q", min: 0.5, max: 2, step: 0.05, value: 1 }),
+    range("width", { label: "sd of q", min: 0.5, max: 2, step: 0.05, value: 1 }),
     range("weight", { label: "weight λ", value: 0.3, ...WEIGHT }),
     range("size", {
       label: "samples",
@@ -224,7 +234,7 @@ explorable("estimators", {
       format: (size) => String(count(size)),
     }),
     choice("estimator", {
-      label: "Histogram and numbers of",
+      label: "Show",
       options: Object.fromEntries(NAMES.map((name, k) => [name, LABELS[k]])),
       value: "k3",
     }),
@@ -232,23 +242,21 @@ explorable("estimators", {
   compute,
   readouts: [
     { name: "kl", label: "KL(p ‖ q)", unit: "nats" },
-    { name: "mean", label: "mean", unit: "nats" },
-    { name: "error", label: "± standard error", unit: "nats" },
     { name: "expected", label: "exact mean", unit: "nats" },
-    { name: "exact_std", label: "exact deviation", unit: "nats" },
-    { name: "best", label: "exact λ*" },
-    { name: "sample_best", label: "λ* of the sample" },
+    { name: "exact_std", label: "exact sd", unit: "nats" },
+    { name: "mean", label: "sample mean", unit: "nats" },
+    { name: "error", label: "standard error", unit: "nats" },
   ],
   legend: [
     ["exact", "exact"],
     ["from the sample", "optimal"],
     ["values of k1", "k1"],
   ],
-  say: ({ estimator }, { kl, mean, error }) =>
-    `${LABELS[NAMES.indexOf(estimator)]}: ${fixed(mean, 4)} ± ${fixed(error, 4)} nats; ` +
-    `KL is ${fixed(kl, 4)}.`,
+  say: ({ estimator }, { n, kl, mean, error }) =>
+    `${LABELS[NAMES.indexOf(estimator)]} of ${n} samples: ${fixed(mean, 4)} ± ` +
+    `${fixed(error, 4)} nats; KL(p ‖ q) is ${fixed(kl, 4)} nats.`,
   note,
-  height: (width) => (isWide(width) ? 360 : 600),
+  height: (width) => (isWide(width) ? 300 : 500),
   draw(figure, settings, numbers) {
     drawHistogram(figure, settings, numbers);
     drawMeans(figure, settings, numbers);

@@ -1,12 +1,13 @@
 /** A normal fitted to two bumps in both directions, and how descent chooses among the optima. */
 
-import { explorable, fixed, klNormal, logNormal, range, spaced } from "./shared.js";
+import { explorable, fixed, klNormal, logNormal, range, spaced, sum } from "./shared.js";
 
 const EDGE = 8;
 const HIGHEST = 6.5; // standard deviation at the top of the map
 const GRID = spaced(-EDGE, EDGE, 321);
 const STEPS = 200;
 const RATE = 0.5;
+const HEIGHTS = [150, 230, 140]; // of the three panels
 const STARTS = [0.6, 2, 3.7, 5.4].flatMap((std) => spaced(-7, 7, 10).map((mean) => [mean, std]));
 
 /** The target: bumps of variance one at ±d.  Its log-density is log cosh(dx + tilt) − x²/2 + … */
@@ -157,7 +158,7 @@ function drawDensities(figure, { distance, weight }, { mean, std, forward_mean, 
   const panel = figure.panel("densities", {
     x: [-EDGE, EDGE],
     y: [0, 1.15 * Math.max(0.4, Math.exp(logNormal(0, 0, std)))],
-    height: 180,
+    height: HEIGHTS[0],
     yLabel: "density",
   });
   const target = GRID.map((x) => [x, density(x)]);
@@ -174,10 +175,10 @@ function drawMap(figure, { distance, weight, start_mean, start_std, step }, numb
   const panel = figure.panel("map", {
     x: [-EDGE, EDGE],
     y: [0, HIGHEST],
-    top: 180,
-    height: 260,
+    top: HEIGHTS[0],
+    height: HEIGHTS[1],
     xLabel: "x, and mean of the model",
-    yLabel: "its standard deviation",
+    yLabel: "standard deviation of the model",
   });
   landscape(distance, weight).streams.forEach((points, k) => {
     panel.line(`stream ${k}`, points, basins[k] === chosen ? "first thin" : "muted thin");
@@ -204,9 +205,9 @@ function drawMap(figure, { distance, weight, start_mean, start_std, step }, numb
 function drawLosses(figure, { step }, { losses, optima }) {
   const panel = figure.panel("losses", {
     x: [0, 1.02 * STEPS],
-    y: [0, 3],
-    top: 440,
-    height: 160,
+    y: [0, 3.5], // no optimum is higher
+    top: HEIGHTS[0] + HEIGHTS[1],
+    height: HEIGHTS[2],
     xLabel: "step",
     yLabel: "KL(q ‖ p) of the reverse fit, nats",
   });
@@ -221,29 +222,28 @@ const slider = (name, label, min, max, value) =>
 explorable("fits", {
   title: "Two bumps, both fits",
   intro:
-    "Drag the dot on the map to start the reverse fit elsewhere, or the right bump to move the " +
-    "two apart. Thin lines are descents from other starts, in colour where they end where yours " +
-    "does. The numbers are losses at the optima, in nats.",
+    "A normal q is fitted to p. Drag the dot on the map to start the reverse fit elsewhere, or " +
+    "the right bump to move both. Thin lines are descents from other starts, in colour if they " +
+    "end where yours does; the numbers are KL(q ‖ p) at its optima, in nats.",
   caption:
-    "The forward fit has one optimum: the moments decide. The reverse fit ends where its start " +
-    "sends it. For equal bumps there are three optima once d is past 2.412, and below that only " +
-    "the one across both. Make one bump clearly heavier, and it is the one across both that goes.",
+    "The forward fit has one optimum: the moments decide. The reverse fit may have several, and " +
+    "then its start decides. For equal bumps there are three once d is past 2.412, and below that " +
+    "only the one across both. At d = 4 that one goes when two thirds of the weight are in one " +
+    "bump, and the lighter bump keeps its own; nearer together, the lighter loses it.",
   controls: [
-    slider("distance", "d, with bumps at −d and d", 0.5, 5, 4),
-    slider("weight", "weight of the right bump", 0.05, 0.95, 0.5),
+    slider("distance", "d: bumps at −d, d", 0.5, 5, 4),
+    slider("weight", "weight on the right", 0.05, 0.95, 0.5),
     slider("start_mean", "mean at the start", -7, 7, 2),
-    slider("start_std", "standard deviation at the start", 0.4, 6, 3),
+    slider("start_std", "sd at the start", 0.4, 6, 3),
     range("step", { label: "step", min: 0, max: STEPS, step: 1, value: STEPS, play: 15 }),
   ],
   compute,
   readouts: [
-    { name: "qp", label: "reverse fit: KL(q ‖ p)", unit: "nats" },
-    { name: "pq", label: "its KL(p ‖ q)", unit: "nats" },
-    { name: "mean", label: "mean" },
-    { name: "std", label: "sd" },
-    { name: "forward_pq", label: "forward fit: KL(p ‖ q)", unit: "nats" },
-    { name: "forward_qp", label: "its KL(q ‖ p)", unit: "nats" },
+    { name: "qp", label: "reverse fit, KL(q ‖ p)", unit: "nats" },
+    { name: "pq", label: "reverse fit, KL(p ‖ q)", unit: "nats" },
     { name: "count", label: "local optima of KL(q ‖ p)", digits: 0 },
+    { name: "forward_qp", label: "forward fit, KL(q ‖ p)", unit: "nats" },
+    { name: "forward_pq", label: "forward fit, KL(p ‖ q)", unit: "nats" },
   ],
   legend: [
     ["target p", "muted"],
@@ -254,7 +254,7 @@ explorable("fits", {
     `After ${step} steps the reverse fit has mean ${fixed(mean, 2)} and standard deviation ` +
     `${fixed(std, 2)}, KL(q ‖ p) ${fixed(qp, 4)} and KL(p ‖ q) ${fixed(pq, 4)} nats; ` +
     `its loss has ${count === 1 ? "one local optimum" : `${count} local optima`}.`,
-  height: () => 600,
+  height: () => sum(HEIGHTS),
   draw(figure, settings, numbers) {
     drawDensities(figure, settings, numbers);
     drawMap(figure, settings, numbers);

@@ -1,9 +1,9 @@
 /** A small policy in training: where β, the estimator and its place lead, beside the optimum. */
 
 import { choice, counter, explorable, range, toggle } from "./shared.js";
-import { fixed, gap, uniform } from "./shared.js";
+import { fixed, gap, sum, uniform } from "./shared.js";
 
-// The reference and the rewards of the chapter: the best of five answers is the rarest.
+// The reference and the rewards of the chapter: the best of five tokens is the rarest.
 const REFERENCE = [0.3, 0.25, 0.2, 0.15, 0.1].map(Math.log);
 const REWARDS = [0, 0.25, 0.5, 0.75, 1];
 const STEPS = 200;
@@ -11,12 +11,12 @@ const GROUP = 16;
 const BETA = { min: 0.1, max: 1, step: 0.01 };
 const ESTIMATORS = { k1: "k1", k2: "k2", k3: "k3" };
 const PLACES = {
-  reward: "in the reward",
-  loss: "in the loss",
-  weighted: "in the loss, times a live ratio",
+  reward: "reward",
+  loss: "loss",
+  weighted: "loss, times a live ratio",
 };
 
-// What a penalty subtracts from the reward of an answer, and what the score of the answer is
+// What a penalty subtracts from the reward of a token, and what the score of the token is
 // multiplied with when it is differentiated, plain or times a live ratio, by log π/π_ref.
 const PENALTIES = {
   k1: { value: (x) => x, loss: () => 1, weighted: (x) => x + 1 },
@@ -24,7 +24,6 @@ const PENALTIES = {
   k3: { value: (x) => gap(-x), loss: (x) => -Math.expm1(-x), weighted: (x) => x },
 };
 
-const sum = (values) => values.reduce((total, each) => total + each, 0);
 const mean = (weights, values) => sum(weights.map((weight, k) => weight * values[k]));
 const logRatios = (logs) => logs.map((log, k) => log - REFERENCE[k]);
 const divergence = (logs) => mean(logs.map(Math.exp), logRatios(logs));
@@ -53,16 +52,16 @@ function priceAt(kl) {
   return PRICES[off.indexOf(Math.min(...off))];
 }
 
-/** The share of each answer in the group of a step. */
+/** The share of each token in the group of a step. */
 function drawn(probabilities, seed, step) {
   const share = probabilities.map(() => 0);
   for (let k = 0; k < GROUP; k++) {
     let left = uniform(seed, step * GROUP + k);
-    let answer = 0;
-    while (answer < share.length - 1 && left >= probabilities[answer]) {
-      left -= probabilities[answer++];
+    let token = 0;
+    while (token < share.length - 1 && left >= probabilities[token]) {
+      left -= probabilities[token++];
     }
-    share[answer] += 1 / GROUP;
+    share[token] += 1 / GROUP;
   }
   return share;
 }
@@ -126,12 +125,12 @@ function drawPlane(figure, box, { beta, step }, numbers) {
     x: [0, 1.04 * Math.max(end, ...divergences)],
     y: [lowest, 1.04],
     xLabel: "exact KL(π ‖ π_ref), nats",
-    yLabel: "expected reward",
+    yLabel: "mean reward",
     ...box,
   });
   const level = (x) => optimal_reward + beta * (x - optimal_kl);
   panel.line("level", [[0, level(0)], [3, level(3)]], "second");
-  panel.line("frontier", points(numbers.frontier_kl, numbers.frontier_reward), "axis");
+  panel.line("frontier", points(numbers.frontier_kl, numbers.frontier_reward), "exact");
   panel.line("missing", [[kl, gained], [kl, level(kl)]], "third");
   panel.line("path", points(divergences, rewards).slice(0, step + 1), "first");
   panel.dots("policy", [[kl, gained]], "first");
@@ -144,12 +143,12 @@ function drawPlane(figure, box, { beta, step }, numbers) {
   });
 }
 
-function drawAnswers(figure, box, { step }, { policies, optimal_policy }) {
-  const panel = figure.panel("answers", {
+function drawTokens(figure, box, { step }, { policies, optimal_policy }) {
+  const panel = figure.panel("tokens", {
     x: [-0.13, 1.13],
     y: [0, 1],
-    xLabel: "reward of the answer",
-    yLabel: "probability of the answer",
+    xLabel: "reward of the token",
+    yLabel: "probability of the token",
     ...box,
   });
   const around = (k) => [REWARDS[k] - 0.08, REWARDS[k] + 0.08];
@@ -162,55 +161,56 @@ function drawAnswers(figure, box, { step }, { policies, optimal_policy }) {
   }
 }
 
-const isWide = (width) => width >= 600;
+const isWide = (width) => width >= 560;
 
 explorable("grpo", {
-  title: "One policy, nine leashes",
+  title: "One policy, nine uses of a penalty",
   intro:
-    "Five answers, the best of them the rarest, and a policy that starts at the reference. " +
-    "Choose a use of the penalty, press Play, and see where it comes to rest. " +
+    "Five tokens, the best of them the rarest, and a policy that starts at the reference. " +
+    "Choose a penalty and its place, press Play, and see where the policy goes. " +
     "Drag the optimum along the frontier to change β.",
   caption:
-    "The optimum is where a line of slope β touches the frontier, and what a policy is short of " +
-    "it is how far below that line it lies. Only the uses that follow KL(π ‖ π_ref) come to " +
-    "rest there: k1 in the reward, k2 in the loss, and k1 or k3 times a live ratio. Plain k3 in " +
-    "the loss rests at another policy, which keeps more of the worst answer. k1 in the loss does " +
-    "not feel β, except as noise. k2 and k3 in the reward give answers up for good; at β = 1, k3 " +
-    "gives up the best.",
+    "The optimum is where a line of slope β touches the frontier; the shortfall of a policy is " +
+    "how far it lies below that line. With exact gradients only the uses that follow KL(π ‖ π_ref) " +
+    "go there, the more slowly the smaller β: k1 in the reward, k2 in the loss, k1 or k3 times a " +
+    "live ratio. Plain k3 in the loss keeps more of the worst token. k1 in the loss does not " +
+    "feel β. k2 and k3 in the reward give tokens up for good, k3 at β = 1 even the best; so does " +
+    "k2 times a live ratio, unless β is large. Sampled groups add noise.",
   controls: [
     choice("estimator", { label: "Penalty", options: ESTIMATORS, value: "k3" }),
-    choice("place", { label: "Its place", options: PLACES, value: "loss" }),
+    choice("place", { label: "in the", options: PLACES, value: "loss" }),
     range("beta", { label: "β, reward per nat", value: 0.25, ...BETA }),
     range("step", { label: "step", min: 0, max: STEPS, step: 1, value: STEPS, play: 10 }),
-    toggle("sampled", { label: `sample a group of ${GROUP} answers for each step` }),
+    toggle("sampled", { label: `sample a group of ${GROUP} for each step` }),
     counter("seed", { label: "Sample anew" }),
   ],
   compute,
   readouts: [
-    { name: "reward", label: "expected reward" },
-    { name: "kl", label: "exact KL(π ‖ π_ref)", unit: "nats" },
-    { name: "logged", label: "KL as logged", unit: "nats" },
-    { name: "objective", label: "objective, reward − β KL" },
-    { name: "missing", label: "short of the optimum by" },
+    { name: "reward", label: "mean reward" },
+    { name: "kl", label: "KL(π ‖ π_ref)", unit: "nats" },
+    { name: "logged", label: "mean penalty", unit: "nats" },
+    { name: "objective", label: "reward − β KL" },
+    { name: "missing", label: "shortfall" },
   ],
   legend: [
     ["policy", "first"],
     ["optimum for this β", "second"],
-    ["short of it by", "third"],
+    ["its shortfall", "third"],
     ["reference", "muted"],
-    ["frontier", "axis"],
+    ["frontier", "exact"],
   ],
-  say: ({ estimator, place, beta, step }, numbers) =>
-    `${estimator} ${PLACES[place]}, β ${fixed(beta, 2)}: after ${step} steps the reward is ` +
-    `${fixed(numbers.reward, 4)} at ${fixed(numbers.kl, 4)} nats, ` +
+  say: ({ estimator, place, beta, sampled, step }, numbers) =>
+    `${estimator} in the ${PLACES[place]}, β ${fixed(beta, 2)}, ` +
+    `${sampled ? "sampled" : "exact"} gradients: after ${step} steps the reward is ` +
+    `${fixed(numbers.reward, 4)} at ${fixed(numbers.kl, 4)} nats from the reference, ` +
     `${fixed(numbers.missing, 4)} short of the optimum.`,
-  height: (width) => (isWide(width) ? 320 : 500),
+  height: (width) => (isWide(width) ? 320 : 420),
   draw(figure, settings, numbers) {
     const { width } = figure;
     const [left, right] = isWide(width)
       ? [{ width: 0.6 * width }, { left: 0.6 * width, width: 0.4 * width }]
-      : [{ height: 300 }, { top: 300, height: 200 }];
+      : [{ height: 250 }, { top: 250, height: 170 }];
     drawPlane(figure, left, settings, numbers);
-    drawAnswers(figure, right, settings, numbers);
+    drawTokens(figure, right, settings, numbers);
   },
 });

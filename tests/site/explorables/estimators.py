@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import norm
 
 import kltutorial as kl
+from tests.claims import load
 
 PAGE = "book/three_estimators.html"
 NAMES = ["shift", "width", "weight", "estimator"]
@@ -20,6 +21,8 @@ GRID = [
     dict(zip(NAMES, values, strict=True)) | {"size": 1 + 0.5 * (k % 7), "seed": k}
     for k, values in enumerate(product(*VALUES))
 ]
+#: Claims that the caption quotes, and to how many digits.
+QUOTED = {"k3-crossover": 3}
 BINS = 42
 # Fine and wide enough that sums over it are integrals to the last digits, also of q²/p at a
 # width of 1.4, whose bump is 7 wide and lies at 100.
@@ -77,8 +80,7 @@ def expected(shift, width, size, weight, estimator, seed):
     k1, r = kl.k1(*logs), np.exp(logs[1] - logs[0])
     values = [k1, kl.k2(*logs), kl.k3(*logs), k1 + weight * (r - 1)]
     means = [*(each.mean for each in estimates), np.mean(values[3])]
-    stds = [*(each.std for each in estimates), np.std(values[3], ddof=1)]
-    errors = [*(each.std_error for each in estimates), stds[3] / n**0.5]
+    errors = [*(each.std_error for each in estimates), np.std(values[3], ddof=1) / n**0.5]
     chosen = ESTIMATORS.index(estimator)
     weights = {"k1": 0, "k3": 1, "weighted": weight}
     variance = truth["var_k2"] if estimator == "k2" else parabola(weights[estimator], **truth)
@@ -91,7 +93,6 @@ def expected(shift, width, size, weight, estimator, seed):
         "best": ratio(truth["jeffreys"], truth["chi2"]),
         "n": n,
         "means": means,
-        "stds": stds,
         "errors": errors,
         "sample": [covariance[0, 0], -covariance[0, 1], covariance[1, 1]],
         "sample_best": kl.optimal_control_variate(*logs),
@@ -101,7 +102,40 @@ def expected(shift, width, size, weight, estimator, seed):
         "exact_std": variance**0.5,
         "step": step,
         "first": first,
+        "below": np.sum(bins[0] < 0),
         "counts": counts[0],
         "counts_k1": counts[1],
-        "largest": np.max(values[chosen]),
+        "extremes": [np.min(values[chosen]), np.max(values[chosen])],
     }
+
+
+def conclude(compute):
+    """Hold the numbers to the caption: how far k3 is quieter than k1."""
+
+    def variance(weight, found):
+        return parabola(weight, **{key: found[key] for key in ("var_k1", "jeffreys", "chi2")})
+
+    def reach(width):
+        """Return the divergences at which k3 is quieter, and those at which it is not."""
+        quieter, noisier = [], []
+        for shift in np.arange(0.05, 2.01, 0.05).tolist():
+            found = compute(shift=shift, width=width)
+            none, once = variance(0, found), variance(1, found)
+            assert variance(found["best"], found) <= min(none, once)
+            (quieter if once < none else noisier).append(found["kl"])
+        return quieter, noisier
+
+    border = load()["k3-crossover"]()
+    quieter, noisier = reach(1)
+    assert max(quieter) < border < min(noisier)
+    for width in (1.05, 1.2, 1.35, 1.5, 2):
+        quieter, noisier = reach(width)
+        assert min(noisier) < border
+        assert max(quieter, default=0) < border
+    for width in (0.95, 0.8, 0.65, 0.5):
+        quieter, noisier = reach(width)
+        assert max(quieter) > border
+        assert min(noisier, default=np.inf) > border
+    for shift, width in ((0.1, 1), (0, 0.95), (0, 1.05)):
+        near = compute(shift=shift, width=width)
+        assert variance(1, near) < 0.2 * variance(0, near)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import norm
 
 import kltutorial as kl
+from tests.claims import load
 
 PAGE = "book/directions.html"
 NAMES = ["distance", "weight", "start_mean", "start_std", "step"]
@@ -95,3 +96,19 @@ def below(point, target):
 
 def nearest(fit, optima):
     return int(np.argmin(np.abs(optima[:, 0] - fit.mean)))
+
+
+def conclude(compute):
+    """Hold the numbers to the caption: which optima there are."""
+
+    def optima(distance, weight):
+        return [mean for mean, _, _ in compute(distance=distance, weight=weight)["optima"]]
+
+    for distance in np.arange(0.5, 5.01, 0.25).tolist():
+        assert len(optima(distance, 0.5)) == (1 if distance < load()["side-appears"]() else 3)
+    for weight in (0.4, 0.6):
+        assert len(optima(4, weight)) == 3
+    for weight in (0.05, 0.2, 0.3, 1 / 3):
+        np.testing.assert_allclose(optima(4, weight), (-4, 4), atol=0.05)
+        np.testing.assert_allclose(optima(4, 1 - weight), (-4, 4), atol=0.05)
+        assert max(optima(2.2, weight)) < 0 < min(optima(2.2, 1 - weight))

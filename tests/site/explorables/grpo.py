@@ -105,3 +105,36 @@ def scrambled(bits):
     bits = (bits ^ (bits >> np.uint32(16))) * np.uint32(0x85EBCA6B)
     bits = (bits ^ (bits >> np.uint32(13))) * np.uint32(0xC2B2AE35)
     return bits ^ (bits >> np.uint32(16))
+
+
+def conclude(compute):
+    """Hold the numbers to the caption: where exact gradients lead."""
+
+    def end(estimator, place, beta):
+        found = compute(estimator=estimator, place=place, beta=beta, step=STEPS, sampled=False)
+        path, best = np.array(found["policies"]), np.array(found["optimal_policy"])
+        return path, best, found["missing"]
+
+    followers = [("k1", "reward"), ("k2", "loss"), ("k1", "weighted"), ("k3", "weighted")]
+    others = {*product(PENALTIES, PLACES)} - {*followers}
+    shortfalls = []
+    for beta in (0.1, 0.25, 0.5, 1):
+        short = {use: end(*use, beta)[2] for use in product(PENALTIES, PLACES)}
+        assert max(short[use] for use in followers) < min(short[use] for use in others)
+        shortfalls.append(short["k1", "reward"])
+        path, best, _ = end("k3", "loss", beta)
+        assert path[-1, 0] > best[0]
+        assert np.array_equal(end("k1", "loss", beta)[0], end("k1", "loss", 0.3)[0])
+        for estimator in ("k2", "k3"):
+            assert gives_up(end(estimator, "reward", beta)[0])
+        assert gives_up(end("k2", "weighted", beta)[0]) == (beta < 0.7)
+    assert all(np.diff(shortfalls) < 0)
+    assert shortfalls[0] < 0.003
+    assert np.argmin(end("k3", "reward", 1)[0][-1]) != 4
+    assert end("k3", "reward", 1)[0][-1, 4] < 1e-9
+
+
+def gives_up(path):
+    """Tell whether a token has become rare, and still becomes rarer."""
+    rarest = path[-1].argmin()
+    return path[-1, rarest] < 0.02 and path[-1, rarest] < 0.99 * path[-10, rarest]

@@ -110,7 +110,7 @@ export function choice(name, { label, options, value }) {
 }
 
 /** Yes or no, as a check box. */
-export function toggle(name, { label, value = false }) {
+export function toggle(name, { label }) {
   const tidy = (raw, otherwise) => ({ true: true, false: false })[raw] ?? otherwise;
 
   function build(set) {
@@ -120,19 +120,19 @@ export function toggle(name, { label, value = false }) {
     return { node, show: (checked) => (input.checked = checked) };
   }
 
-  return { name, label, value, tidy, build };
+  return { name, label, value: false, tidy, build };
 }
 
 /** A button that adds one to a whole number: the seed of a new sample. */
-export function counter(name, { label, value = 0 }) {
+export function counter(name, { label }) {
   const tidy = (raw, otherwise) => (/^\d{1,9}$/.test(raw) ? Number(raw) : otherwise);
 
   function build(set) {
-    let count = value;
+    let count = 0;
     const button = element("button", { type: "button" }, label);
     button.addEventListener("click", () => set({ [name]: count + 1 }));
     return { node: button, show: (shown) => (count = shown) };
   }
 
-  return { name, label, value, tidy, build };
+  return { name, label, value: 0, tidy, build };
 }

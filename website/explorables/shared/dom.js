@@ -1,15 +1,12 @@
 /**
  * Make an element.
  * @param {string} tag
- * @param {Object<string, unknown>} [attributes] false and undefined leave the attribute out
+ * @param {Object<string, unknown>} [attributes]
  * @param {...(Node|string)} children
  */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === false || value === undefined) continue;
-    made.setAttribute(name, value === true ? "" : value);
-  }
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.append(...children);
   return made;
 }

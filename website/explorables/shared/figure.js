@@ -73,7 +73,7 @@ export class Figure {
    * @param {Panel} options.panel
    * @param {number} options.x where it is, in the units of the axes
    * @param {number} options.y
-   * @param {(x: number, y: number) => number} options.value the setting for a point
+   * @param {(x: number) => number} options.value the setting for a place on the x-axis
    * @param {string} options.series
    * @param {[string, (y: number) => number]} [options.upward] a second setting, changed by going
    *   up and down, and what it is at a height
@@ -96,7 +96,7 @@ export class Figure {
   /** The settings, one or two, that a handle stands for at a point. */
   #settings(name, x, y) {
     const { value, upward: [second, height] = [] } = this.handles.get(name);
-    return { [name]: value(x, y), ...(second && { [second]: height(y) }) };
+    return { [name]: value(x), ...(second && { [second]: height(y) }) };
   }
 
   #liven(mark, name) {

@@ -63,10 +63,12 @@ class Explorable {
   }
 
   #build(place) {
-    const { title, intro, caption, controls, readouts, legend = [] } = this.declaration;
+    const { title, intro, caption, controls, readouts, legend } = this.declaration;
     const id = `${this.name}-title`;
     const canvas = element("div", { class: "explorable-figure" });
     this.parts = controls.map((control) => control.build(this.set));
+    const nodes = this.parts.map(({ node }) => node);
+    const isButton = (node) => node.matches("button");
     this.values = readouts.map(() => element("data"));
     this.note = element("p", { class: "explorable-note" });
     this.status = element("p", { class: "visually-hidden", role: "status" });
@@ -78,9 +80,9 @@ class Explorable {
         element("p", {}, intro),
         element("ul", { class: "explorable-legend" }, ...legend.map(entry)),
         canvas,
+        element("div", { class: "explorable-controls" }, ...nodes.filter((each) => !isButton(each))),
+        this.#buttons(nodes.filter(isButton)),
         element("dl", {}, ...readouts.map((each, k) => readout(each, this.values[k]))),
-        element("div", { class: "explorable-controls" }, ...this.parts.map(({ node }) => node)),
-        this.#buttons(),
         this.note,
         element("p", { class: "explorable-caption" }, caption),
         this.status,
@@ -90,13 +92,13 @@ class Explorable {
     this.figure = new Figure(canvas, this.name, byName, this.set);
   }
 
-  #buttons() {
+  #buttons(own) {
     const reset = element("button", { type: "button" }, "Reset");
     reset.addEventListener("click", () => this.set(this.defaults));
     const copy = element("button", { type: "button" }, "Copy link");
     copy.addEventListener("click", () => this.#copy());
     copy.hidden = !navigator.clipboard; // the address bar has the link, too
-    return element("div", { class: "explorable-buttons" }, reset, copy);
+    return element("div", { class: "explorable-buttons" }, ...own, reset, copy);
   }
 
   #update() {
@@ -159,7 +161,7 @@ function readout({ label, unit }, value) {
   return element(
     "div",
     {},
-    element("dt", {}, label),
+    element("dt", {}, label.replaceAll(" ‖ ", "\u00a0‖\u00a0")), // a formula stays in one line
     element("dd", {}, value, unit ? ` ${unit}` : ""),
   );
 }

@@ -12,6 +12,10 @@ export function logNormal(x, mean, std) {
   return -(((x - mean) / std) ** 2) / 2 - Math.log(std) - Math.log(2 * Math.PI) / 2;
 }
 
+export function sum(values) {
+  return values.reduce((total, each) => total + each, 0);
+}
+
 /** `count` equally spaced numbers from `low` to `high`, both included. */
 export function spaced(low, high, count) {
   return Array.from({ length: count }, (_, k) => low + ((high - low) * k) / (count - 1));
