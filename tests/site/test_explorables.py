@@ -56,8 +56,11 @@ class Driver:
 
     def compute(self, **settings):
         """Return the numbers for some settings, the others as they are at first."""
-        self.reset().set(settings)
-        return self.place.evaluate("place => place.explorable.numbers")
+        return self.place.evaluate(
+            """({explorable}, settings) =>
+                explorable.declaration.compute({...explorable.defaults, ...settings})""",
+            settings,
+        )
 
     def sliders(self):
         """Return all sliders, each after the name of its setting."""
@@ -208,9 +211,9 @@ def middle(handle):
 
 
 def test_settings_are_in_the_address(driver):
-    driver.page.wait_for_function("!location.search")
+    driver.page.wait_for_function("() => !location.search")
     driver.set(ORACLES[driver.name].GRID[-1])
-    driver.page.wait_for_function("location.search")
+    driver.page.wait_for_function("() => location.search")
     settings = driver.settings
     driver.page.reload(wait_until="domcontentloaded")
     assert driver.ready().settings == settings  # and it was in view without scrolling

@@ -178,14 +178,15 @@ function drawParabola(figure, { weight }, { var_k1, jeffreys, chi2, best, sample
   if (finite) panel.line("exact", curve(height), "exact");
   // What lies outside has its name at the edge, and an arrow.
   const mark = (at, name, series, place) => {
-    const [far, high] = [at > WEIGHT.max, height(at) > 2];
     const point = [Math.min(at, WEIGHT.max), Math.min(2, height(at))];
-    if (!far && !high) panel.dots(name, [point], series);
-    panel.text(`name of ${name}`, point, name + (far ? " →" : high ? " ↑" : ""), {
-      ...place,
-      ...(high && { dx: 0, dy: 14, anchor: "middle" }),
-      ...(far && { dx: -2, anchor: "end" }),
-    });
+    const [far, high] = [at > WEIGHT.max, height(at) > 2];
+    if (far || high) {
+      const arrow = high ? "↑" : "→";
+      panel.text(`name of ${name}`, point, `${name} ${arrow}`, { dy: high ? 14 : -7, anchor: "end" });
+    } else {
+      panel.dots(name, [point], series);
+      panel.text(`name of ${name}`, point, name, place);
+    }
   };
   const right = { dx: 9, dy: -7 };
   const left = { dx: -9, dy: -7, anchor: "end" };
