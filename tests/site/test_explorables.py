@@ -32,7 +32,7 @@ class Driver:
 
     def __init__(self, page, name):
         self.page, self.name = page, name
-        self.place = page.locator(f"[data-explorable={name}]")
+        self.place = page.locator(f"#{name}")
 
     def open(self, origin, query=""):
         address = f"{origin}/{ORACLES[self.name].PAGE}{query}#{self.name}"
@@ -180,11 +180,7 @@ def test_every_handle_follows_the_mouse(driver):
 
 
 def test_every_handle_follows_a_finger_and_the_page_still_scrolls(driver):
-    touch = driver.page.context.new_cdp_session(driver.page)
-
-    def send(kind, *points):
-        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [*points]})
-
+    send = finger(driver.page)
     before = driver.settings
     for names, handle in driver.handles():
         driver.set(before)
@@ -197,6 +193,32 @@ def test_every_handle_follows_a_finger_and_the_page_still_scrolls(driver):
         assert min(handle.bounding_box()[side] for side in ("width", "height")) >= 24
         assert handle.evaluate(TOUCH_ACTION) == "none"
     assert driver.place.locator("svg[role=group]").evaluate(TOUCH_ACTION) == "auto"
+
+
+def test_a_finger_that_scrolls_changes_no_slider(driver):
+    send = finger(driver.page)
+    before = driver.settings
+    for slider in driver.place.locator("input[type=range]").all():
+        driver.page.evaluate("window.scrollTo(0, 300)")
+        box = slider.bounding_box()
+        for share in (0.1, 0.9):
+            x, y = box["x"] + share * box["width"], box["y"] + box["height"] / 2
+            send("touchStart", {"x": x, "y": y})
+            for way in range(10, 101, 10):
+                send("touchMove", {"x": x, "y": y - way})
+            send("touchEnd")
+        assert driver.page.evaluate("window.scrollY") > 300
+        assert driver.settings == before
+
+
+def finger(page):
+    """Return what a finger does: a kind of touch, and where."""
+    touch = page.context.new_cdp_session(page)
+
+    def send(kind, *points):
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [*points]})
+
+    return send
 
 
 TOUCH_ACTION = "element => getComputedStyle(element).touchAction"
@@ -303,7 +325,7 @@ def test_without_scripts_there_is_no_empty_box(browser, origin, name):
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
         page.goto(f"{origin}/{ORACLES[name].PAGE}", wait_until="domcontentloaded")
-        assert page.locator(f"[data-explorable={name}]").bounding_box()["height"] == 0
+        assert page.locator(f"#{name}").bounding_box()["height"] == 0
 
 
 def test_scripts_are_small():

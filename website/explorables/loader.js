@@ -18,13 +18,10 @@ const watch = new IntersectionObserver(
     for (const entry of entries.filter((each) => each.isIntersecting)) {
       watch.unobserve(entry.target);
       load("shared");
-      load(entry.target.dataset.explorable);
+      load(entry.target.id);
     }
   },
   { rootMargin: "300px" },
 );
 
-for (const place of document.querySelectorAll("[data-explorable]")) {
-  place.id = place.dataset.explorable; // where a shared link leads
-  watch.observe(place);
-}
+for (const place of document.querySelectorAll(".explorable")) watch.observe(place);

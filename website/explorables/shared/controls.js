@@ -30,6 +30,9 @@ export function range(name, { label, min, max, step, value, format, play }) {
     const input = element("input", { type: "range", id, min, max, step });
     const shown = element("span", { class: "explorable-value" });
     const player = play && new Player({ name, min, max, seconds: play }, set);
+    let before; // a finger that goes on to scroll the page has not meant the slider
+    input.addEventListener("pointerdown", () => (before = input.value));
+    input.addEventListener("pointercancel", () => set({ [name]: before }));
     input.addEventListener("input", () => set({ [name]: input.value }));
     const show = (number) => {
       input.value = number;

@@ -16,8 +16,8 @@
  *       draw(figure, settings, numbers) {…},  // see figure.js; `figure.set` changes settings
  *     });
  *
- * Then put `<div class="explorable" data-explorable="NAME"></div>` on a page, say in explorables.css
- * how high it is, and in tests/site/explorables/NAME.py what its numbers must be; the rest is tested
+ * Then put `<div class="explorable" id="NAME"></div>` on a page, say in explorables.css how
+ * high it is, and in tests/site/explorables/NAME.py what its numbers must be; the rest is tested
  * for all explorables alike.
  *
  * Whatever changes the result is a setting: the step that training has reached is a range with
@@ -31,7 +31,7 @@ import { element, fixed, settled } from "./dom.js";
 import { Figure } from "./figure.js";
 
 export function explorable(name, declaration) {
-  const place = document.querySelector(`[data-explorable="${name}"]`);
+  const place = document.getElementById(name);
   place.explorable = new Explorable(place, name, declaration);
 }
 
