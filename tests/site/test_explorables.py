@@ -199,16 +199,16 @@ def test_a_finger_that_scrolls_changes_no_slider(driver):
     send = finger(driver.page)
     before = driver.settings
     for slider in driver.place.locator("input[type=range]").all():
-        driver.page.evaluate("window.scrollTo(0, 300)")
-        box = slider.bounding_box()
         for share in (0.1, 0.9):
+            slider.scroll_into_view_if_needed()
+            box, above = slider.bounding_box(), driver.page.evaluate("scrollY")
             x, y = box["x"] + share * box["width"], box["y"] + box["height"] / 2
             send("touchStart", {"x": x, "y": y})
             for way in range(10, 101, 10):
                 send("touchMove", {"x": x, "y": y - way})
             send("touchEnd")
-        assert driver.page.evaluate("window.scrollY") > 300
-        assert driver.settings == before
+            driver.page.wait_for_function("above => scrollY > above", arg=above)
+            assert driver.settings == before
 
 
 def finger(page):
