@@ -229,6 +229,38 @@ def middle(handle):
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
+def test_a_range_can_be_stepped_through_without_motion(driver):
+    for button in driver.place.get_by_role("button", name="Step").all():
+        driver.reset()
+        steps = []
+        for _ in range(12):
+            button.click()
+            steps.append(driver.settings["step"])
+        assert steps == [*range(20, 201, 20), 20, 40]
+
+
+def test_every_button_of_a_sample_changes_the_numbers(driver):
+    for name in ("Draw again", "Sample anew"):
+        for button in driver.place.get_by_role("button", name=name).all():
+            before = driver.place.evaluate("place => place.explorable.numbers")
+            button.click()
+            assert driver.place.evaluate("place => place.explorable.numbers") != before
+
+
+def test_no_low_line_is_shown(driver):
+    driver.set(ORACLES[driver.name].GRID[0])
+    assert "_" not in driver.place.text_content()
+
+
+def test_on_paper_it_is_a_line_with_the_address(driver):
+    driver.page.emulate_media(media="print")
+    line = driver.place.evaluate("place => getComputedStyle(place, '::after').content")
+    assert driver.place.inner_text() == ""
+    assert driver.place.bounding_box()["height"] < 60
+    driver.page.emulate_media(media="screen")
+    assert line.startswith('"Interactive figure: http') and line.endswith(f'#{driver.name}"')
+
+
 def test_settings_are_in_the_address(driver):
     driver.page.wait_for_function("!location.search")
     driver.set(ORACLES[driver.name].GRID[-1])

@@ -24,4 +24,7 @@ const watch = new IntersectionObserver(
   { rootMargin: "300px" },
 );
 
-for (const place of document.querySelectorAll(".explorable")) watch.observe(place);
+for (const place of document.querySelectorAll(".explorable")) {
+  place.dataset.address = new URL(`#${place.id}`, location.href).href; // for the print
+  watch.observe(place);
+}
