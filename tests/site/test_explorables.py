@@ -262,9 +262,9 @@ def test_on_paper_it_is_a_line_with_the_address(driver):
 
 
 def test_settings_are_in_the_address(driver):
-    driver.page.wait_for_function("!location.search")
+    driver.page.wait_for_function("() => !location.search")
     driver.set(ORACLES[driver.name].GRID[-1])
-    driver.page.wait_for_function("location.search")
+    driver.page.wait_for_function("() => location.search")
     settings = driver.settings
     driver.page.reload(wait_until="domcontentloaded")
     assert driver.ready().settings == settings  # and it was in view without scrolling

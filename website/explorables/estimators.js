@@ -132,7 +132,7 @@ function drawHistogram(figure, { estimator }, numbers) {
     x: [edge(0), edge(BINS)],
     y: [0, top],
     xLabel: "nats",
-    yLabel: `bars: values of ${LABELS[chosen]}, share of the sample`,
+    yLabel: `bars: ${LABELS[chosen]}, share of the sample`,
   });
   const bars = counts.map((each, k) => [edge(k), edge(k + 1), each / n]);
   const outline = counts_k1.flatMap((each, k) => [[edge(k), each / n], [edge(k + 1), each / n]]);
