@@ -35,7 +35,7 @@ CONCERNS = [
     "notfound",
     "root",
     # what a page loads: the last to be done, since it is read from the pages
-    "pages",
+    "assets",
 ]
 
 

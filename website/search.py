@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator
 from html import unescape
@@ -23,8 +24,13 @@ if TYPE_CHECKING:
 
 FOLDER = "search"
 NAME = re.compile(r"[A-Za-z]\w*[_\dA-Z]\w*")  # others are words, and mean too much
+# In MathML: a name as a subscript, space, a name, and what stands between two terms.
+SUBSCRIPT = re.compile(r"<msub><mi>(.)</mi><mtext>(\w+)</mtext></msub>")
+SPACE = re.compile("<mspace[^>]*>|\u2061")
+APART = re.compile(r"<(mi|mo)\b[^>]*>([^\W\d_]{2,}|[-+−=<>≠≤≥≈∝‖←→]|&[lg]t;)</\1>")
 # Formulas that are not read from left to right: ½ would be 12.
 LAYOUT = re.compile(r"<m(?:frac|sqrt|root|sup|subsup|under|over|underover|table)\b")
+DIALOG = ["dialog.css", "dialog.js"]  # for all pages, as they are
 TITLES_ONLY = {"book/claims"}  # what a claim says is where it is made
 CODE = (nodes.literal_block, nodes.doctest_block, addnodes.desc_signature)
 UNREAD = (*CODE, nodes.math_block, nodes.label, nodes.raw, nodes.Invisible)
@@ -35,6 +41,8 @@ SPHINX = ["searchtools.js", "language_data.js"]
 def setup(app: Sphinx) -> None:
     """Replace Sphinx's search."""
     app.connect("builder-inited", _do_without_the_other)
+    app.add_css_file(f"{FOLDER}/dialog.css")
+    app.add_js_file(f"{FOLDER}/dialog.js")
     app.connect("html-collect-pages", _write)
     app.connect("html-page-context", _load)
     build.when_written(app, _clean)
@@ -46,8 +54,10 @@ def _do_without_the_other(app: Sphinx) -> None:
 
 def _write(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Write the script with its style, and have the page written that loads them."""
-    script = build.static(app, FOLDER) / "search.js"
-    node.run("search.mjs", str(script), stdin=json.dumps(list(_sections(app))))
+    folder = build.static(app, FOLDER)
+    for name in DIALOG:
+        shutil.copy(node.HERE / FOLDER / name, folder)
+    node.run("search.mjs", str(folder / "search.js"), stdin=json.dumps(list(_sections(app))))
     yield "search", {}, "search.html"
 
 
@@ -118,5 +128,9 @@ def _text(app: Sphinx, element: nodes.Node) -> str:
 
 
 def _formula(mathml: str) -> str:
-    text = unescape(re.sub("<[^>]*>", "", mathml)).replace("\u2061", "")
-    return "…" if LAYOUT.search(mathml) else unicodedata.normalize("NFKC", text)
+    if LAYOUT.search(mathml):
+        return "…"
+    apart = APART.sub(r" \2 ", SPACE.sub(" ", SUBSCRIPT.sub(r"\1_\2", mathml)))
+    text = unescape(re.sub("<[^>]*>", "", apart)).strip()
+    tight = re.sub(r"(?<=\w)\s+(?=\()|(?<=\()\s+|\s+(?=[),])", "", text)
+    return unicodedata.normalize("NFKC", tight)

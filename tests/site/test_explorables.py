@@ -56,8 +56,11 @@ class Driver:
 
     def compute(self, **settings):
         """Return the numbers for some settings, the others as they are at first."""
-        self.reset().set(settings)
-        return self.place.evaluate("place => place.explorable.numbers")
+        return self.place.evaluate(
+            """({explorable}, settings) =>
+                explorable.declaration.compute({...explorable.defaults, ...settings})""",
+            settings,
+        )
 
     def sliders(self):
         """Return all sliders, each after the name of its setting."""

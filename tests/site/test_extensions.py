@@ -18,7 +18,7 @@ from fontTools.ttLib import TTFont
 from pygments import highlight
 from pygments.lexers import PythonLexer
 
-from website import build, code, disclosure, fonts, mathematics, node, notfound, pages
+from website import assets, build, code, disclosure, fonts, mathematics, node, notfound
 
 PAGE = """\
 <!DOCTYPE html>
@@ -53,7 +53,7 @@ def page(tmp_path):
     path = tmp_path / "book" / "made_up.html"
     path.parent.mkdir()
     path.write_text(PAGE, "utf-8")
-    return pages.Page(path, tmp_path)
+    return assets.Page(path, tmp_path)
 
 
 def test_a_page_knows_what_it_loads_from_the_root_of_the_site(page):
@@ -100,7 +100,7 @@ def test_a_build_starts_over_with_the_pages_alone(page):
     kept = page.root / "_static" / "macros.html"
     kept.parent.mkdir()
     kept.touch()
-    pages._start_over(SimpleNamespace(outdir=page.root))
+    assets._start_over(SimpleNamespace(outdir=page.root))
     assert not page.path.exists()
     assert kept.exists()
 

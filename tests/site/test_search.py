@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.site.built import HTML
+from tests.site.built import HTML, ROOT
 
 SCRIPT = HTML / "_static" / "search" / "search.js"
 #: What is asked, and the section that must be among the first, and how many these are.
@@ -58,6 +58,33 @@ QUERIES = [
     ),
     ("divergance of kullback leibler", "kl_divergence.html", 3),
     ("importance weght", "glossary.html#importance-weight", 1),
+    ("unbaised", "misconceptions.html#an-unbiased-estimate-is-the-right-loss", 3),
+    ("why is there a minus 1 in the KL", "intro.html#why-it-looks-like-that", 1),
+    ("-1", "three_estimators.html#k3-add-something-whose-mean-is-zero", 3),
+    ("how many samples do I need", "kl_divergence.html#what-a-tenth-of-a-nat-means", 3),
+    ("do I need the reference model", "faq.html#can-i-leave-the-kl-term-out", 3),
+    ("which estimator should I use", "choosing.html#the-decision-table", 3),
+    (
+        "vLLM mismatch",
+        "faq.html#why-do-training-and-inference-disagree-and-more-so-over-time",
+        1,
+    ),
+    ("pi_ref", "glossary.html#reference", 1),
+    ("confidence interval", "three_estimators.html#error-bars-for-sequences", 3),
+    ("how big should beta be", "faq.html#which-beta-should-i-use", 1),
+    ("is GRPO on-policy", "glossary.html#on-policy", 3),
+    ("should I clip k3", "choosing.html#a-clamp-that-lets-go", 3),
+    (
+        "should KL go in the reward or in the loss",
+        "faq.html#use-kl-loss-or-use-kl-in-reward-and-is-the-kl-applied-twice",
+        3,
+    ),
+    (
+        "can I reuse old rollouts",
+        "faq.html#the-samples-come-from-the-old-policy-does-the-kl-need-importance-sampling",
+        3,
+    ),
+    ("does length normalisation matter", "sequences.html#lengths", 3),
 ]
 
 
@@ -83,10 +110,12 @@ def ask(page, query):
     """Enter the query, and return where its results lead."""
     field(page).fill(query)
     field(page).press("Enter")
-    links = page.locator(".search-sections a").all()
-    return [link.get_attribute("href").removeprefix("book/") for link in links]
+    links = page.locator(".search-sections a")
+    addresses = links.evaluate_all("(all) => all.map((link) => link.getAttribute('href'))")
+    return [address.removeprefix("book/") for address in addresses]
 
 
+@pytest.mark.parametrize("searching", ["http"], indirect=True)
 @pytest.mark.parametrize(("query", "wanted", "among"), QUERIES)
 def test_question_finds_its_section(searching, query, wanted, among):
     assert wanted in ask(searching, query)[:among]
@@ -122,6 +151,21 @@ def test_result_shows_page_section_and_the_words_in_their_sentence(searching):
     assert first.locator("a").inner_text().startswith("Questions › What is low_var_kl")
     assert {"low_var_kl", "clamped"} <= set(first.locator("mark").all_inner_texts())
     assert "clamped" in first.locator("p").inner_text()
+
+
+def test_result_shows_a_sentence_with_its_formulas_legible(searching):
+    ask(searching, "minus 1 generators")
+    shown = searching.locator(".search-sections li p").all_inner_texts()
+    assert any("u log u − u + 1" in text for text in shown)
+    assert " · " not in shown[0]
+
+
+def test_words_of_readers_lead_to_sections_that_exist():
+    aliases = (ROOT / "website" / "search" / "aliases.js").read_text("utf-8")
+    addresses = re.findall(r'"(book/\w+\.html)#(.+)":', aliases)
+    assert addresses
+    for page, section in addresses:
+        assert f'id="{section}"' in (HTML / page).read_text("utf-8")
 
 
 def test_result_leads_to_its_section(searching):
@@ -189,11 +233,87 @@ def test_dialog_leads_to_the_results(browser, origin, scheme, how):
     page.close()
 
 
+@pytest.fixture
+def dialog(browser, origin):
+    """The search dialog of a page, opened while a link of the text had the focus."""
+    page = browser.new_page()
+    page.goto(f"{origin}/book/grpo.html")
+    page.locator("article a.reference").first.focus()
+    page.keyboard.press("Control+k")
+    yield page.get_by_role("dialog", name="Search")
+    page.close()
+
+
+def test_dialog_says_what_to_press(dialog):
+    expect(dialog.get_by_role("searchbox")).to_have_accessible_description(
+        "Enter shows the results"
+    )
+    expect(dialog.get_by_text("Enter shows the results")).to_be_visible()
+
+
+def test_dialog_keeps_the_focus(dialog):
+    for key in ["Tab", "Tab", "Tab", "Shift+Tab"]:
+        dialog.page.keyboard.press(key)
+        assert dialog.evaluate(
+            "(it) => [document.body, it.querySelector('input')].includes(document.activeElement)"
+        )
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["in the field", "beside the field"])
+@pytest.mark.parametrize("how", ["Escape", "Control+k", "click"])
+def test_closed_dialog_gives_the_focus_back(dialog, within, how):
+    page = dialog.page
+    if not within:
+        dialog.get_by_text("Enter shows the results").click()
+    if how == "click":
+        page.mouse.click(5, 5)
+    else:
+        page.keyboard.press(how)
+    expect(dialog).to_be_hidden()
+    expect(page.locator("article a.reference").first).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator("article :focus")).to_have_count(1)
+
+
+@pytest.mark.parametrize("where", ["search.html", "book/grpo.html"])
+def test_icon_and_ring_fit_the_field(browser, origin, where):
+    page = browser.new_page()
+    page.goto(f"{origin}/{where}")
+    page.keyboard.press("Control+k")
+    form = page.locator("form.bd-search:visible")
+    field, icon = form.locator("input").bounding_box(), form.locator("i").bounding_box()
+    padding = form.locator("input").evaluate("(it) => parseFloat(getComputedStyle(it).paddingLeft)")
+    assert field["x"] < icon["x"]
+    assert icon["x"] + icon["width"] < field["x"] + padding
+    assert field["y"] < icon["y"] < icon["y"] + icon["height"] < field["y"] + field["height"]
+    assert field["x"] - form.bounding_box()["x"] <= 1  # the border
+    page.close()
+
+
+def test_page_with_a_field_of_its_own_needs_no_dialog(browser, origin):
+    page = browser.new_page()
+    page.goto(f"{origin}/404.html")
+    page.keyboard.press("Control+k")
+    expect(field(page)).to_be_focused()
+    page.close()
+
+
+@pytest.mark.parametrize("is_phone", [True, False])
+def test_keys_are_shown_to_those_who_have_them(browser, origin, is_phone):
+    page = browser.new_page(has_touch=is_phone, is_mobile=is_phone)
+    page.goto(f"{origin}/search.html")
+    keys = page.locator(".bd-search-container kbd")
+    expect(keys.first).to_be_visible(visible=not is_phone)
+    page.close()
+
+
 def test_page_without_scripts_says_where_to_look(browser, origin):
     page = browser.new_page(java_script_enabled=False)
     page.goto(f"{origin}/search.html")
+    expect(page.locator("form.bd-search:visible")).to_have_count(0)
     expect(page.locator(".bd-search-container noscript p")).to_be_visible()
-    expect(page.locator(".search-elsewhere a").first).to_be_visible()
+    links = page.locator(".bd-search-container a:visible")
+    assert links.all_inner_texts() == ["questions", "glossary", "introduction"]
     page.close()
 
 

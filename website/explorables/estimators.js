@@ -191,14 +191,16 @@ function drawParabola(figure, { weight }, { var_k1, jeffreys, chi2, best, sample
   if (finite) panel.line("exact", curve(height), "exact");
   // What lies outside has its name at the edge, an arrow, and how far it is.
   const mark = (at, value, name, series, place) => {
-    const [far, high] = [at > WEIGHT.max, value > 2];
     const point = [Math.min(at, WEIGHT.max), Math.min(2, value)];
-    if (!far && !high) panel.dots(name, [point], series);
-    panel.text(`name of ${name}`, point, name + (far ? ` → ${rough(at)}` : high ? ` ↑ ${rough(value)}` : ""), {
-      ...place,
-      ...(high && { dx: 0, dy: 14, anchor: "middle" }),
-      ...(far && { dx: -2, anchor: "end" }),
-    });
+    const [far, high] = [at > WEIGHT.max, value > 2];
+    if (far || high) {
+      const beyond = high ? `↑ ${rough(value)}` : `→ ${rough(at)}`;
+      const dy = high ? 14 : place.dy;
+      panel.text(`name of ${name}`, point, `${name} ${beyond}`, { dy, anchor: "end" });
+    } else {
+      panel.dots(name, [point], series);
+      panel.text(`name of ${name}`, point, name, place);
+    }
   };
   const right = { dx: 9, dy: -7 };
   const left = { dx: -9, dy: -7, anchor: "end" };

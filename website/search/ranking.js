@@ -2,19 +2,9 @@
 
 import MiniSearch from "minisearch";
 import sections from "sections";
+import { also, synonyms } from "./aliases.js";
 import { term, tokens, words } from "./words.js";
 
-// What is asked for in one word and written in another.
-const SYNONYMS = new Map([
-  ["bias", ["unbias"]],
-  ["unbias", ["bias"]],
-  ["cover", ["forward"]],
-  ["fraction", ["ratio"]],
-  ["ratio", ["fraction"]],
-  ["infinit", ["inf"]],
-  ["inf", ["infinit"]],
-  ["zero", ["0"]],
-]);
 const FUZZY = 0.2; // letters that may differ, of those that a word has
 const WORTH = 0.1; // of the score of the best section
 const QUESTION = /^(?:why|what|how|is|are|does|do|did|should|which|when|where|can|must|who)\b|\?/i;
@@ -33,24 +23,34 @@ const WEIGHTS = [
 ];
 
 const index = new MiniSearch({
-  fields: ["title", "page", "text", "code"],
+  fields: ["title", "also", "page", "text", "code"],
   tokenize: words,
   processTerm: term,
-  searchOptions: { boost: { title: 4, page: 2, code: 0.5 } },
+  searchOptions: { boost: { title: 4, also: 7, page: 2, code: 0.5 } },
 });
-index.addAll(sections.map((section, id) => ({ ...section, id })));
+index.addAll(sections.map((section, id) => ({ ...section, also: also[section.address], id })));
 
-/** The words of all sections, each by its term. */
+/** The words of all sections, each by its term, and how many sections have it. */
 const known = new Map();
-for (const { title, text = "", code = "" } of sections) {
-  for (const word of words(`${title} ${text} ${code}`)) {
-    const each = term(word);
+const counts = new Map();
+for (const { title, address, text = "", code = "" } of sections) {
+  const here = words(`${title} ${also[address] ?? ""} ${text} ${code}`);
+  for (const [each, word] of new Map(here.map((word) => [term(word), word]))) {
     if (each && !known.has(each)) known.set(each, word);
+    counts.set(each, (counts.get(each) ?? 0) + 1);
   }
 }
 
 const begins = (start) => [...known.keys()].some((each) => each.startsWith(start));
-const alike = (each) => [each, ...(SYNONYMS.get(each) ?? [])];
+const isKnown = (each) => synonyms.has(each) || begins(each);
+const alike = (each) => [each, ...(isKnown(each) ? (synonyms.get(each) ?? []) : swapped(each))];
+const expand = (word) => term(word) && alike(term(word));
+
+/** The known terms that are this one with two neighbouring letters the other way round. */
+function swapped(each) {
+  const swap = (_, i) => each.slice(0, i) + each[i + 1] + each[i] + each.slice(i + 2);
+  return [...each.slice(1)].map(swap).filter((other) => known.has(other));
+}
 
 /**
  * The sections that are found, with the terms that were found in each; the words that no section
@@ -58,12 +58,12 @@ const alike = (each) => [each, ...(SYNONYMS.get(each) ?? [])];
  */
 export function search(query) {
   const terms = [...new Set(words(query).map(term).filter(Boolean))];
-  const unknown = tokens(query).filter((word) => term(word) && !begins(term(word)));
+  const unknown = tokens(query).filter((word) => term(word) && !isKnown(term(word)));
   const results = index.search(query, {
-    processTerm: (word) => term(word) && alike(term(word)),
+    processTerm: expand,
     boostTerm: (each) => (terms.includes(each) ? 1 : 0.8),
     prefix: (each) => each.length > 4 || !known.has(each),
-    fuzzy: (each) => !begins(each) && FUZZY,
+    fuzzy: (each) => each.length > 3 && !isKnown(each) && FUZZY,
     boostDocument: (id) => weight(sections[id].address, query),
   });
   const found = results
@@ -83,14 +83,16 @@ function weight(address, query) {
   return WEIGHTS.find(([pattern]) => pattern.test(address))[1];
 }
 
-/** How many of the terms, or of their synonyms, are among those found. */
+/** The part of the terms, or of their synonyms, that is among those found; rare ones count more. */
 function share(terms, found) {
   const isFound = (each) => alike(each).some((same) => found.includes(same));
-  return terms.filter(isFound).length / terms.length;
+  const rarity = (each) => Math.log(1 + sections.length / (counts.get(each) ?? 1));
+  const total = (some) => some.reduce((sum, each) => sum + rarity(each), 0);
+  return total(terms.filter(isFound)) / total(terms);
 }
 
 /** The word most like this one, as a list of one or none. */
 function similar(word) {
-  const [best] = index.search(word, { fuzzy: FUZZY, tokenize: tokens });
+  const [best] = index.search(word, { fuzzy: FUZZY, tokenize: tokens, processTerm: expand });
   return best ? [known.get(best.terms[0])] : [];
 }

@@ -3,6 +3,7 @@
 import { term, words } from "./words.js";
 
 const LENGTH = 200; // letters
+const ROW = " · "; // between the cells of a table
 const WORD = /([\p{L}\p{N}_]+)/u;
 
 const isFound = (word, terms) => words(word).some((each) => terms.has(term(each)));
@@ -17,8 +18,8 @@ export function snippet(title, text, terms) {
   const said = words(title).map(term);
   const missing = new Set([...terms].filter((each) => !said.includes(each)));
   const sentences = text.split(/\n|(?<=[.?!]) /);
-  const counts = sentences.map((sentence) => found(sentence, missing));
-  const first = counts.indexOf(Math.max(...counts));
+  const worth = sentences.map((each) => found(each, missing) / (each.includes(ROW) ? 2 : 1));
+  const first = worth.indexOf(Math.max(...worth));
   let shown = sentences[first];
   for (const sentence of sentences.slice(first + 1)) {
     if (!/[.?!:]$/.test(shown) || shown.length + sentence.length > LENGTH) break;

@@ -12,10 +12,10 @@ const GREEK = {
   χ: "chi",
 };
 const STOP_WORDS = new Set(
-  `a an and any are as at be been but by can could did do does for from get had has have how i if
-  in into is it its me mine my of on or our shall should so some than that the their them then
-  there these they this those to was we were what when where which who whose why will with would
-  you your s t don doesn isn`.split(/\s+/),
+  `a an and any are as at be been between but by can could did do does for from get go had has have
+  how i if in into is it its just many matter me mine much my need not of on or our shall should so
+  some than that the their them then there these they this those to versus vs was we were what when
+  where which who whose why will with would you your s t don doesn isn`.split(/\s+/),
 );
 
 /** The words of a text: names such as low_var_kl and numbers in whole. */
@@ -24,7 +24,9 @@ export function tokens(text) {
     .normalize("NFKD")
     .replace(/\p{M}/gu, "")
     .toLowerCase()
-    .replace(/[α-ω]/g, (letter) => ` ${GREEK[letter] ?? letter} `);
+    .replace(/\b(on|off)[- ](?=policy\b)/g, "$&$1policy ")
+    .replace(/−(?=\s*\d)|(?<!\S)-(?=\d)/g, " minus ")
+    .replace(/([α-ω])(_?)/g, (_, letter, bar) => ` ${GREEK[letter] ?? letter}${bar || " "}`);
   return plain.match(/\d+\.\d+|[\p{L}\p{N}_]+/gu) ?? [];
 }
 

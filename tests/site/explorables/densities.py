@@ -33,7 +33,7 @@ def expected(mean_p, std_p, mean_q, std_q, direction, shifted):
 def conclude(compute):
     """Hold the numbers to the caption."""
     widths = (0.4, 1, 2.25)
-    for mean_p, std_p, mean_q, std_q in product((-3, 3), widths, (-3, 0, 3), widths):
+    for mean_p, std_p, mean_q, std_q in product((-3,), widths, (-3, 3), widths):
         normals = {"mean_p": mean_p, "std_p": std_p, "mean_q": mean_q, "std_q": std_q}
         for direction, shifted in product(("pq", "qp"), (False, True)):
             found = compute(**normals, direction=direction, shifted=shifted)

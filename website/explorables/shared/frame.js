@@ -17,9 +17,9 @@
  *       draw(figure, settings, numbers) {…},  // see figure.js; `figure.set` changes settings
  *     });
  *
- * Then put `<div class="explorable" id="NAME"></div>` on a page, say in explorables.css how
- * high it is, and in tests/site/explorables/NAME.py what its numbers must be; the rest is tested
- * for all explorables alike.
+ * Then put `<div class="explorable" id="NAME"></div>` on a page, say in explorables.css how high it
+ * is, and in tests/site/explorables/NAME.py what its numbers must be and what its caption may
+ * conclude from them; the rest is tested for all explorables alike.
  *
  * Whatever changes the result is a setting: the step that training has reached is a range with
  * `play`, the seed of a sample is a counter.  Settings are part of the address, so their names

@@ -59,8 +59,9 @@ def _start_over(app: Sphinx) -> None:
         page.unlink()
 
 
-def _written(root: Path) -> Iterator[Path]:
-    return (path for path in root.rglob("*.html") if "_static" not in path.parts)
+def _written(root: Path) -> list[Path]:
+    # In an order that no disk decides: the first page says that of what all pages share.
+    return sorted(path for path in root.rglob("*.html") if "_static" not in path.parts)
 
 
 def _finish(app: Sphinx) -> None:
