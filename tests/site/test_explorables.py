@@ -261,7 +261,8 @@ def test_on_paper_it_is_a_line_with_the_address(driver):
     assert driver.place.inner_text() == ""
     assert driver.place.bounding_box()["height"] < 60
     driver.page.emulate_media(media="screen")
-    assert line.startswith('"Interactive figure: http') and line.endswith(f'#{driver.name}"')
+    assert line.startswith('"Interactive figure: http')
+    assert line.endswith(f'#{driver.name}"')
 
 
 def test_settings_are_in_the_address(driver):

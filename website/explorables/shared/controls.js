@@ -106,7 +106,8 @@ export function choice(name, { label, options, value }) {
     for (const input of inputs) {
       input.addEventListener("change", () => set({ [name]: input.value }));
     }
-    const labels = inputs.map((input) => element("label", {}, input, written("span", {}, options[input.value])));
+    const text = (input) => written("span", {}, options[input.value]);
+    const labels = inputs.map((input) => element("label", {}, input, text(input)));
     const show = (chosen) => inputs.forEach((input) => (input.checked = input.value === chosen));
     const node = element("fieldset", {}, element("legend", {}, label), ...labels);
     return { node, show };
