@@ -23,6 +23,6 @@ def _bundle(app: Sphinx) -> None:
 
 
 def _load(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    if "data-explorable=" in context.get("body", ""):
+    if 'class="explorable"' in context.get("body", ""):
         app.add_css_file(f"{FOLDER}/explorables.css")
         app.add_js_file(f"{FOLDER}/loader.js", loading_method="defer")

@@ -32,7 +32,7 @@ class Driver:
 
     def __init__(self, page, name):
         self.page, self.name = page, name
-        self.place = page.locator(f"[data-explorable={name}]")
+        self.place = page.locator(f"#{name}")
 
     def open(self, origin, query=""):
         address = f"{origin}/{ORACLES[self.name].PAGE}{query}#{self.name}"
@@ -183,11 +183,7 @@ def test_every_handle_follows_the_mouse(driver):
 
 
 def test_every_handle_follows_a_finger_and_the_page_still_scrolls(driver):
-    touch = driver.page.context.new_cdp_session(driver.page)
-
-    def send(kind, *points):
-        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [*points]})
-
+    send = finger(driver.page)
     before = driver.settings
     for names, handle in driver.handles():
         driver.set(before)
@@ -202,12 +198,71 @@ def test_every_handle_follows_a_finger_and_the_page_still_scrolls(driver):
     assert driver.place.locator("svg[role=group]").evaluate(TOUCH_ACTION) == "auto"
 
 
+def test_a_finger_that_scrolls_changes_no_slider(driver):
+    send = finger(driver.page)
+    before = driver.settings
+    for slider in driver.place.locator("input[type=range]").all():
+        for share in (0.1, 0.9):
+            slider.scroll_into_view_if_needed()
+            box, above = slider.bounding_box(), driver.page.evaluate("scrollY")
+            x, y = box["x"] + share * box["width"], box["y"] + box["height"] / 2
+            send("touchStart", {"x": x, "y": y})
+            for way in range(10, 101, 10):
+                send("touchMove", {"x": x, "y": y - way})
+            send("touchEnd")
+            driver.page.wait_for_function("above => scrollY > above", arg=above)
+            assert driver.settings == before
+
+
+def finger(page):
+    """Return what a finger does: a kind of touch, and where."""
+    touch = page.context.new_cdp_session(page)
+
+    def send(kind, *points):
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [*points]})
+
+    return send
+
+
 TOUCH_ACTION = "element => getComputedStyle(element).touchAction"
 
 
 def middle(handle):
     box = handle.bounding_box()
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_a_range_can_be_stepped_through_without_motion(driver):
+    for button in driver.place.get_by_role("button", name="Step").all():
+        driver.reset()
+        steps = []
+        for _ in range(12):
+            button.click()
+            steps.append(driver.settings["step"])
+        assert steps == [*range(20, 201, 20), 20, 40]
+
+
+def test_every_button_of_a_sample_changes_the_numbers(driver):
+    for name in ("Draw again", "Sample anew"):
+        for button in driver.place.get_by_role("button", name=name).all():
+            before = driver.place.evaluate("place => place.explorable.numbers")
+            button.click()
+            assert driver.place.evaluate("place => place.explorable.numbers") != before
+
+
+def test_no_low_line_is_shown(driver):
+    driver.set(ORACLES[driver.name].GRID[0])
+    assert "_" not in driver.place.text_content()
+
+
+def test_on_paper_it_is_a_line_with_the_address(driver):
+    driver.page.emulate_media(media="print")
+    line = driver.place.evaluate("place => getComputedStyle(place, '::after').content")
+    assert driver.place.inner_text() == ""
+    assert driver.place.bounding_box()["height"] < 60
+    driver.page.emulate_media(media="screen")
+    assert line.startswith('"Interactive figure: http')
+    assert line.endswith(f'#{driver.name}"')
 
 
 def test_settings_are_in_the_address(driver):
@@ -306,7 +361,7 @@ def test_without_scripts_there_is_no_empty_box(browser, origin, name):
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
         page.goto(f"{origin}/{ORACLES[name].PAGE}", wait_until="domcontentloaded")
-        assert page.locator(f"[data-explorable={name}]").bounding_box()["height"] == 0
+        assert page.locator(f"#{name}").bounding_box()["height"] == 0
 
 
 def test_scripts_are_small():

@@ -79,9 +79,8 @@ explorable("densities", {
     "Drag a peak to move a density, or the dot on its flank to change its standard deviation (sd).",
   caption:
     "The divergence is the area above zero less the area below. It is the first argument that " +
-    "weighs the log-ratio, so each direction looks where its own first argument is. The " +
-    "non-negative form adds the second density less the first, whose area is nil, and leaves " +
-    "nothing below zero.",
+    "weighs the log-ratio, so each direction looks where its own first argument is. " +
+    "Adding the second density less the first, whose area is nil, leaves nothing below zero.",
   controls: [
     range("mean_p", { label: "mean of p", value: 0, ...MEAN }),
     range("std_p", { label: "sd of p", value: 1, ...WIDTH }),
@@ -92,7 +91,10 @@ explorable("densities", {
       options: { pq: "KL(p ‖ q)", qp: "KL(q ‖ p)" },
       value: "pq",
     }),
-    toggle("shifted", { label: "in its non-negative form" }),
+    toggle("shifted", {
+      label: ({ direction }) =>
+        `add ${direction === "pq" ? "q − p" : "p − q"} (nothing below zero)`,
+    }),
   ],
   compute,
   readouts: [

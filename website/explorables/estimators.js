@@ -1,7 +1,7 @@
 /** One sample, what each estimator makes of it, and the variance that a weight would give. */
 
 import { choice, counter, explorable, range } from "./shared.js";
-import { fixed, gap, klNormal, logNormal, normals, spaced, sum } from "./shared.js";
+import { fixed, gap, klNormal, logNormal, normals, rough, spaced, sum } from "./shared.js";
 
 const NAMES = ["k1", "k2", "k3", "weighted"];
 const LABELS = ["k1", "k2", "k3", "k1 + λ(r − 1)"];
@@ -10,6 +10,8 @@ const WEIGHT = { min: -0.2, max: 1.4, step: 0.02 };
 const WEIGHTS = spaced(WEIGHT.min, WEIGHT.max, 161);
 const BINS = 42;
 
+/** The name of an estimator, in one line. */
+const called = (estimator) => LABELS[NAMES.indexOf(estimator)].replaceAll(" ", "\u00a0");
 const count = (size) => Math.round(10 ** size);
 const square = (x) => x * x;
 const mean = (values) => sum(values) / values.length;
@@ -100,16 +102,23 @@ function compute({ shift, width, size, weight, estimator, seed }) {
   };
 }
 
+/** What is said, in two lines, of values that are not drawn. */
+function offTheChart(number, furthest) {
+  const values = number === 1 ? "1 value" : `${number.toLocaleString("en")} values`;
+  return [`${values} off`, `the chart (${rough(furthest)})`];
+}
+
 const isWide = (width) => width >= 560;
 
 /** Where a panel lies: beside one another, or all below one another. */
 function layout(figure) {
   const wide = isWide(figure.width);
   const width = wide ? figure.width / 2 : figure.width;
+  const tall = wide ? 160 : 140;
   return {
-    histogram: { width, height: 160 },
-    means: { width, top: 160, height: 140 },
-    parabola: wide ? { width, left: width, height: 300 } : { top: 300, height: 200 },
+    histogram: { width, height: tall },
+    means: { width, top: tall, height: 140 },
+    parabola: wide ? { width, left: width, height: 300 } : { top: 280, height: 180 },
   };
 }
 
@@ -123,7 +132,7 @@ function drawHistogram(figure, { estimator }, numbers) {
     x: [edge(0), edge(BINS)],
     y: [0, top],
     xLabel: "nats",
-    yLabel: `values of ${LABELS[chosen]}, share of the sample`,
+    yLabel: `bars: ${LABELS[chosen]}, share of the sample`,
   });
   const bars = counts.map((each, k) => [edge(k), edge(k + 1), each / n]);
   const outline = counts_k1.flatMap((each, k) => [[edge(k), each / n], [edge(k + 1), each / n]]);
@@ -131,10 +140,15 @@ function drawHistogram(figure, { estimator }, numbers) {
   panel.bars("bars", bars, SERIES[chosen]);
   panel.line("k1", outline, "k1");
   const above = n - below - sum(counts);
-  const right = above ? `${above} above, up to ${fixed(extremes[1], 1)}` : "";
-  const left = below ? `${below} below, down to ${fixed(extremes[0], 1)}` : "";
-  panel.text("above", [edge(BINS), top], right, { dy: 8, anchor: "end" });
-  panel.text("below", [edge(0), top], left, { dx: 8, dy: 24 });
+  const sides = [
+    { number: below, x: edge(0), furthest: extremes[0], dx: 8, anchor: "start" },
+    { number: above, x: edge(BINS), furthest: extremes[1], anchor: "end" },
+  ];
+  for (const { number, x, furthest, ...place } of sides.filter(({ number }) => number)) {
+    const [first, second] = offTheChart(number, furthest);
+    panel.text(`${place.anchor} number`, [x, top], first, { ...place, dy: 8 });
+    panel.text(`${place.anchor} furthest`, [x, top], second, { ...place, dy: 22 });
+  }
 }
 
 function drawMeans(figure, _, { n, kl, var_k1, mean_k2, means, errors }) {
@@ -174,15 +188,15 @@ function drawParabola(figure, { weight }, { var_k1, jeffreys, chi2, best, sample
   const curve = (of) => WEIGHTS.map((each) => [each, of(each)]);
   const ofSample = (each) => relative(each, ...sample);
   panel.line("sample", curve(ofSample), "optimal");
-  panel.dots("best of sample", [[sample_best, ofSample(sample_best)]], "optimal");
   if (finite) panel.line("exact", curve(height), "exact");
-  // What lies outside has its name at the edge, and an arrow.
-  const mark = (at, name, series, place) => {
-    const point = [Math.min(at, WEIGHT.max), Math.min(2, height(at))];
-    const [far, high] = [at > WEIGHT.max, height(at) > 2];
+  // What lies outside has its name at the edge, an arrow, and how far it is.
+  const mark = (at, value, name, series, place) => {
+    const point = [Math.min(at, WEIGHT.max), Math.min(2, value)];
+    const [far, high] = [at > WEIGHT.max, value > 2];
     if (far || high) {
-      const arrow = high ? "↑" : "→";
-      panel.text(`name of ${name}`, point, `${name} ${arrow}`, { dy: high ? 14 : -7, anchor: "end" });
+      const beyond = high ? `↑ ${rough(value)}` : `→ ${rough(at)}`;
+      const dy = high ? 14 : place.dy;
+      panel.text(`name of ${name}`, point, `${name} ${beyond}`, { dy, anchor: "end" });
     } else {
       panel.dots(name, [point], series);
       panel.text(`name of ${name}`, point, name, place);
@@ -190,10 +204,23 @@ function drawParabola(figure, { weight }, { var_k1, jeffreys, chi2, best, sample
   };
   const right = { dx: 9, dy: -7 };
   const left = { dx: -9, dy: -7, anchor: "end" };
-  mark(0, "k1", "k1", right);
-  mark(1, "k3", "k3", best < 0.9 ? { dx: 9, dy: 4 } : left);
-  mark(best, "λ*", "exact", best > 0.2 ? right : { ...left, dy: 16 });
-  const y = Math.min(2, finite ? height(weight) : ofSample(weight));
+  mark(0, height(0), "k1", "k1", right);
+  mark(1, height(1), "k3", "k3", best < 0.9 ? { dx: 9, dy: 4 } : left);
+  mark(best, height(best), "λ*", "exact", best > 0.2 ? right : { ...left, dy: 16 });
+  const lowest = ofSample(sample_best);
+  const beside = { dy: lowest > 0.3 ? 18 : -24, anchor: "middle" };
+  mark(sample_best, lowest, "sample’s λ*", "optimal", beside);
+  drawWeight(figure, panel, weight, finite ? height(weight) : ofSample(weight));
+}
+
+/** The handle on the curve, at its top if that is higher, and its name out of the others' way. */
+function drawWeight(figure, panel, weight, value) {
+  const [y, high] = [Math.min(2, value), value > 2];
+  const name = `λ = ${fixed(weight, 2)}${high ? ` ↑ ${rough(value)}` : ""}`;
+  const at = high ? [2, 30] : value > 0.45 ? [0, -6] : [y, -38];
+  const anchor = weight > 1 ? "end" : weight < 0.2 ? "start" : "middle";
+  panel.line("weight", [[weight, 0], [weight, y]], "optimal thin");
+  panel.text("weight name", [weight, at[0]], name, { dy: at[1], anchor });
   figure.handle("weight", { panel, x: weight, y, value: (x) => x, series: "optimal" });
 }
 
@@ -201,9 +228,8 @@ function note(_, { chi2, best, var_k1, sample_best }) {
   if (var_k1 === 0) return "q is p: every value is zero, whatever the sample and the weight.";
   if (chi2 === Infinity) {
     return (
-      "The variance of q is above two, so that of r is infinite, and with it that of k3 and of " +
-      "every weight but zero. The sample does not show it: its own parabola is finite, with a λ* " +
-      `of ${fixed(sample_best, 2)}, and so is the error bar of k3, which can’t be trusted.`
+      "The variance of q is above two: k3’s is infinite. The sample hides it, so don’t trust k3’s " +
+      "error bar."
     );
   }
   const words = best > 0.5 ? ["above", "k3 is quieter than k1"] : ["below", "k1 is quieter than k3"];
@@ -215,7 +241,9 @@ function note(_, { chi2, best, var_k1, sample_best }) {
 
 explorable("estimators", {
   title: "One sample, four estimates",
-  intro: "p is the standard normal. Draw again, move or widen q, drag the dot along the weights.",
+  intro:
+    "p is the standard normal, r = q/p; k1 = −log r, k2 = ½ (log r)², k3 = r − 1 − log r. " +
+    "Draw again, move or widen q, drag the dot along the weights.",
   caption:
     "Near equality k3 is far quieter than k1. With q as wide as p it stays quieter up to 0.628 " +
     "nats, with a wider q less far, with a narrower one further. The exact λ* is never noisier " +
@@ -232,7 +260,7 @@ explorable("estimators", {
       max: 4,
       step: 0.5,
       value: 2,
-      format: (size) => String(count(size)),
+      format: (size) => count(size).toLocaleString("en"),
     }),
     choice("estimator", {
       label: "Show",
@@ -243,10 +271,10 @@ explorable("estimators", {
   compute,
   readouts: [
     { name: "kl", label: "KL(p ‖ q)", unit: "nats" },
-    { name: "expected", label: "exact mean", unit: "nats" },
-    { name: "exact_std", label: "exact sd", unit: "nats" },
-    { name: "mean", label: "sample mean", unit: "nats" },
-    { name: "error", label: "standard error", unit: "nats" },
+    { name: "expected", label: ({ estimator }) => `exact mean of ${called(estimator)}`, unit: "nats" },
+    { name: "exact_std", label: ({ estimator }) => `exact sd of ${called(estimator)}`, unit: "nats" },
+    { name: "mean", label: ({ estimator }) => `sample mean of ${called(estimator)}`, unit: "nats" },
+    { name: "error", label: "its standard error", unit: "nats" },
   ],
   legend: [
     ["exact", "exact"],
@@ -254,10 +282,10 @@ explorable("estimators", {
     ["values of k1", "k1"],
   ],
   say: ({ estimator }, { n, kl, mean, error }) =>
-    `${LABELS[NAMES.indexOf(estimator)]} of ${n} samples: ${fixed(mean, 4)} ± ` +
+    `${LABELS[NAMES.indexOf(estimator)]} of ${n.toLocaleString("en")} samples: ${fixed(mean, 4)} ± ` +
     `${fixed(error, 4)} nats; KL(p ‖ q) is ${fixed(kl, 4)} nats.`,
   note,
-  height: (width) => (isWide(width) ? 300 : 500),
+  height: (width) => (isWide(width) ? 300 : 460),
   draw(figure, settings, numbers) {
     drawHistogram(figure, settings, numbers);
     drawMeans(figure, settings, numbers);

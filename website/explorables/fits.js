@@ -1,13 +1,15 @@
 /** A normal fitted to two bumps in both directions, and how descent chooses among the optima. */
 
-import { explorable, fixed, klNormal, logNormal, range, spaced, sum } from "./shared.js";
+import { explorable, fixed, klNormal, logNormal, range, rough, spaced, sum } from "./shared.js";
 
 const EDGE = 8;
 const HIGHEST = 6.5; // standard deviation at the top of the map
+const HIGHEST_LOSS = 3.5; // in the drawing: no optimum is higher
 const GRID = spaced(-EDGE, EDGE, 321);
 const STEPS = 200;
 const RATE = 0.5;
-const HEIGHTS = [150, 230, 140]; // of the three panels
+/** Of the three panels. */
+const heights = (width) => (width < 560 ? [120, 200, 120] : [150, 230, 140]);
 const STARTS = [0.6, 2, 3.7, 5.4].flatMap((std) => spaced(-7, 7, 10).map((mean) => [mean, std]));
 
 /** The target: bumps of variance one at ±d.  Its log-density is log cosh(dx + tilt) − x²/2 + … */
@@ -158,7 +160,7 @@ function drawDensities(figure, { distance, weight }, { mean, std, forward_mean, 
   const panel = figure.panel("densities", {
     x: [-EDGE, EDGE],
     y: [0, 1.15 * Math.max(0.4, Math.exp(logNormal(0, 0, std)))],
-    height: HEIGHTS[0],
+    height: heights(figure.width)[0],
     yLabel: "density",
   });
   const target = GRID.map((x) => [x, density(x)]);
@@ -172,11 +174,12 @@ function drawDensities(figure, { distance, weight }, { mean, std, forward_mean, 
 
 function drawMap(figure, { distance, weight, start_mean, start_std, step }, numbers) {
   const { path, optima, basins, chosen, forward_mean, forward_std } = numbers;
+  const [top, height] = heights(figure.width);
   const panel = figure.panel("map", {
     x: [-EDGE, EDGE],
     y: [0, HIGHEST],
-    top: HEIGHTS[0],
-    height: HEIGHTS[1],
+    top,
+    height,
     xLabel: "x, and mean of the model",
     yLabel: "standard deviation of the model",
   });
@@ -189,8 +192,12 @@ function drawMap(figure, { distance, weight, start_mean, start_std, step }, numb
   panel.text("forward name", [forward_mean, forward_std], "forward", { dy: -8, anchor: "middle" });
   panel.dots("optima", optima, "optimal");
   panel.dots("now", [path[step]], "first");
+  // The number of an optimum gives way to the handle.
+  const [below, beside] = [{ dy: 18, anchor: "middle" }, { dx: 9, dy: 4 }];
   optima.forEach((each, k) => {
-    panel.text(`loss ${k}`, each, fixed(each[2], 3), { dy: 18, anchor: "middle" });
+    const [right, up] = [start_mean - each[0], start_std - each[1]];
+    const hidden = Math.abs(right) < 1.2 && up < 0 && up > -1.5;
+    panel.text(`loss ${k}`, each, fixed(each[2], 3), hidden ? beside : below);
   });
   figure.handle("start_mean", {
     panel,
@@ -203,17 +210,20 @@ function drawMap(figure, { distance, weight, start_mean, start_std, step }, numb
 }
 
 function drawLosses(figure, { step }, { losses, optima }) {
+  const [densities, map, height] = heights(figure.width);
   const panel = figure.panel("losses", {
     x: [0, 1.02 * STEPS],
-    y: [0, 3.5], // no optimum is higher
-    top: HEIGHTS[0] + HEIGHTS[1],
-    height: HEIGHTS[2],
+    y: [0, HIGHEST_LOSS],
+    top: densities + map,
+    height,
     xLabel: "step",
     yLabel: "KL(q ‖ p) of the reverse fit, nats",
   });
   optima.forEach(([, , kl], k) => panel.rule(`optimum ${k}`, { y: kl }, "optimal"));
   panel.line("losses", losses.slice(0, step + 1).map((loss, k) => [k, loss]), "first");
   panel.dots("now", [[step, losses[step]]], "first");
+  const above = losses[0] > HIGHEST_LOSS ? `starts at ${rough(losses[0])} ↑` : "";
+  panel.text("above", [1.02 * STEPS, HIGHEST_LOSS], above, { dy: 8, anchor: "end" });
 }
 
 const slider = (name, label, min, max, value) =>
@@ -228,20 +238,20 @@ explorable("fits", {
   caption:
     "The forward fit has one optimum: the moments decide. The reverse fit may have several, and " +
     "then its start decides. For equal bumps there are three once d is past 2.412, and below that " +
-    "only the one across both. At d = 4 that one goes when two thirds of the weight are in one " +
-    "bump, and the lighter bump keeps its own; nearer together, the lighter loses it.",
+    "only the middle one, across both. At d = 4 the middle optimum disappears when two thirds of " +
+    "the weight are in one bump, and the lighter bump keeps its own; nearer together, the lighter " +
+    "loses it.",
   controls: [
+    range("step", { label: "step", min: 0, max: STEPS, step: 1, value: STEPS, play: 15 }),
     slider("distance", "d: bumps at −d, d", 0.5, 5, 4),
     slider("weight", "weight on the right", 0.05, 0.95, 0.5),
     slider("start_mean", "mean at the start", -7, 7, 2),
     slider("start_std", "sd at the start", 0.4, 6, 3),
-    range("step", { label: "step", min: 0, max: STEPS, step: 1, value: STEPS, play: 15 }),
   ],
   compute,
   readouts: [
     { name: "qp", label: "reverse fit, KL(q ‖ p)", unit: "nats" },
     { name: "pq", label: "reverse fit, KL(p ‖ q)", unit: "nats" },
-    { name: "count", label: "local optima of KL(q ‖ p)", digits: 0 },
     { name: "forward_qp", label: "forward fit, KL(q ‖ p)", unit: "nats" },
     { name: "forward_pq", label: "forward fit, KL(p ‖ q)", unit: "nats" },
   ],
@@ -254,7 +264,7 @@ explorable("fits", {
     `After ${step} steps the reverse fit has mean ${fixed(mean, 2)} and standard deviation ` +
     `${fixed(std, 2)}, KL(q ‖ p) ${fixed(qp, 4)} and KL(p ‖ q) ${fixed(pq, 4)} nats; ` +
     `its loss has ${count === 1 ? "one local optimum" : `${count} local optima`}.`,
-  height: () => sum(HEIGHTS),
+  height: (width) => sum(heights(width)),
   draw(figure, settings, numbers) {
     drawDensities(figure, settings, numbers);
     drawMap(figure, settings, numbers);

@@ -13,11 +13,11 @@ const ESTIMATORS = { k1: "k1", k2: "k2", k3: "k3" };
 const PLACES = {
   reward: "reward",
   loss: "loss",
-  weighted: "loss, times a live ratio",
+  weighted: "loss, times π/π_old",
 };
 
 // What a penalty subtracts from the reward of a token, and what the score of the token is
-// multiplied with when it is differentiated, plain or times a live ratio, by log π/π_ref.
+// multiplied with when it is differentiated, plain or times π/π_old, by log π/π_ref.
 const PENALTIES = {
   k1: { value: (x) => x, loss: () => 1, weighted: (x) => x + 1 },
   k2: { value: (x) => (x * x) / 2, loss: (x) => x, weighted: (x) => (x * x) / 2 + x },
@@ -119,7 +119,7 @@ function compute(settings) {
 const points = (x, y) => x.map((each, k) => [each, y[k]]);
 
 function drawPlane(figure, box, { beta, step }, numbers) {
-  const { kl, reward: gained, optimal_kl, optimal_reward, divergences, rewards } = numbers;
+  const { kl, reward: gained, missing, optimal_kl, optimal_reward, divergences, rewards } = numbers;
   const [lowest, end] = [Math.min(0.34, ...rewards) - 0.04, -REFERENCE.at(-1)];
   const panel = figure.panel("plane", {
     x: [0, 1.04 * Math.max(end, ...divergences)],
@@ -134,6 +134,8 @@ function drawPlane(figure, box, { beta, step }, numbers) {
   panel.line("missing", [[kl, gained], [kl, level(kl)]], "third");
   panel.line("path", points(divergences, rewards).slice(0, step + 1), "first");
   panel.dots("policy", [[kl, gained]], "first");
+  const place = kl < end / 2 ? { dx: 9, dy: 16 } : { dx: 4, dy: 26, anchor: "end" };
+  panel.text("gap", [kl, gained], `gap ${fixed(missing, 4)}`, place);
   figure.handle("beta", {
     panel,
     x: optimal_kl,
@@ -147,6 +149,7 @@ function drawTokens(figure, box, { step }, { policies, optimal_policy }) {
   const panel = figure.panel("tokens", {
     x: [-0.13, 1.13],
     y: [0, 1],
+    xTicks: REWARDS,
     xLabel: "reward of the token",
     yLabel: "probability of the token",
     ...box,
@@ -167,40 +170,41 @@ explorable("grpo", {
   title: "One policy, nine uses of a penalty",
   intro:
     "Five tokens, the best of them the rarest, and a policy that starts at the reference. " +
-    "Choose a penalty and its place, press Play, and see where the policy goes. " +
-    "Drag the optimum along the frontier to change β.",
+    "Choose a penalty and its place, and see where the policy goes. " +
+    "Drag the optimum along the frontier to change β. " +
+    "π_old is π held fixed: π/π_old is one, but it is differentiated, too.",
   caption:
-    "The optimum is where a line of slope β touches the frontier; the shortfall of a policy is " +
-    "how far it lies below that line. With exact gradients only the uses that follow KL(π ‖ π_ref) " +
-    "go there, the more slowly the smaller β: k1 in the reward, k2 in the loss, k1 or k3 times a " +
-    "live ratio. Plain k3 in the loss keeps more of the worst token. k1 in the loss does not " +
+    "The optimum is where a line of slope β touches the frontier; the gap of a policy is how " +
+    "far it lies below that line. With exact gradients only the uses that follow KL(π ‖ π_ref) " +
+    "go there, the more slowly the smaller β: k1 in the reward, k2 in the loss, k1 or k3 times " +
+    "π/π_old. Plain k3 in the loss keeps more of the worst token. k1 in the loss does not " +
     "feel β. k2 and k3 in the reward give tokens up for good, k3 at β = 1 even the best; so does " +
-    "k2 times a live ratio, unless β is large. Sampled groups add noise.",
+    "k2 times π/π_old, unless β is large. Sampled groups add noise.",
   controls: [
+    range("step", { label: "step", min: 0, max: STEPS, step: 1, value: STEPS, play: 10 }),
     choice("estimator", { label: "Penalty", options: ESTIMATORS, value: "k3" }),
     choice("place", { label: "in the", options: PLACES, value: "loss" }),
     range("beta", { label: "β, reward per nat", value: 0.25, ...BETA }),
-    range("step", { label: "step", min: 0, max: STEPS, step: 1, value: STEPS, play: 10 }),
     toggle("sampled", { label: `sample a group of ${GROUP} for each step` }),
-    counter("seed", { label: "Sample anew" }),
+    counter("seed", { label: "Sample anew", also: { sampled: true } }),
   ],
   compute,
   readouts: [
     { name: "reward", label: "mean reward" },
     { name: "kl", label: "KL(π ‖ π_ref)", unit: "nats" },
-    { name: "logged", label: "mean penalty", unit: "nats" },
+    { name: "logged", label: ({ estimator }) => `mean of ${estimator}`, unit: "nats" },
     { name: "objective", label: "reward − β KL" },
-    { name: "missing", label: "shortfall" },
+    { name: "missing", label: "gap to the optimum" },
   ],
   legend: [
     ["policy", "first"],
     ["optimum for this β", "second"],
-    ["its shortfall", "third"],
+    ["gap to the optimum", "third"],
     ["reference", "muted"],
-    ["frontier", "exact"],
+    ["frontier: most reward for each KL", "exact"],
   ],
   say: ({ estimator, place, beta, sampled, step }, numbers) =>
-    `${estimator} in the ${PLACES[place]}, β ${fixed(beta, 2)}, ` +
+    `${estimator} in the ${PLACES[place].replace("_", " ")}, β ${fixed(beta, 2)}, ` +
     `${sampled ? "sampled" : "exact"} gradients: after ${step} steps the reward is ` +
     `${fixed(numbers.reward, 4)} at ${fixed(numbers.kl, 4)} nats from the reference, ` +
     `${fixed(numbers.missing, 4)} short of the optimum.`,

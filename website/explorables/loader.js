@@ -18,13 +18,13 @@ const watch = new IntersectionObserver(
     for (const entry of entries.filter((each) => each.isIntersecting)) {
       watch.unobserve(entry.target);
       load("shared");
-      load(entry.target.dataset.explorable);
+      load(entry.target.id);
     }
   },
   { rootMargin: "300px" },
 );
 
-for (const place of document.querySelectorAll("[data-explorable]")) {
-  place.id = place.dataset.explorable; // where a shared link leads
+for (const place of document.querySelectorAll(".explorable")) {
+  place.dataset.address = new URL(`#${place.id}`, location.href).href; // for the print
   watch.observe(place);
 }

@@ -1,10 +1,11 @@
 /**
  * The controls of explorables.  Each stands for one setting.  It has a `name`, a `label`, a first
  * `value`; `tidy(raw, otherwise)`, which turns anything, such as text from the address, into a
- * legal value; and `build(set)`, which returns its element and how to `show` a value on it.
+ * legal value; and `build(set)`, which returns its element and how to `show` a value on it (and
+ * all settings, if it must know them).
  */
 
-import { element, fixed } from "./dom.js";
+import { element, fixed, worded, write, written } from "./dom.js";
 
 /**
  * A slider.
@@ -30,6 +31,9 @@ export function range(name, { label, min, max, step, value, format, play }) {
     const input = element("input", { type: "range", id, min, max, step });
     const shown = element("span", { class: "explorable-value" });
     const player = play && new Player({ name, min, max, seconds: play }, set);
+    let before; // a finger that goes on to scroll the page has not meant the slider
+    input.addEventListener("pointerdown", () => (before = input.value));
+    input.addEventListener("pointercancel", () => set({ [name]: before }));
     input.addEventListener("input", () => set({ [name]: input.value }));
     const show = (number) => {
       input.value = number;
@@ -45,11 +49,13 @@ export function range(name, { label, min, max, step, value, format, play }) {
   return { name, label, value, min, max, step, format: write, tidy, build };
 }
 
-/** The button that runs a slider from end to end; at once, for readers who want no motion. */
+/** The button that runs a slider from end to end; by tenths, for readers who want no motion. */
 class Player {
   constructor({ name, min, max, seconds }, set) {
     Object.assign(this, { name, min, max, seconds, set, at: min, frame: 0 });
-    this.button = element("button", { type: "button" }, "Play");
+    this.still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.word = this.still ? "Step" : "Play";
+    this.button = element("button", { type: "button" }, this.word);
     this.button.addEventListener("click", () => (this.frame ? this.stop() : this.start()));
   }
 
@@ -60,11 +66,11 @@ class Player {
   }
 
   start() {
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
-      this.set({ [this.name]: this.max });
+    const from = this.at < this.max ? this.at : this.min;
+    if (this.still) {
+      this.set({ [this.name]: from + (this.max - this.min) / 10 });
       return;
     }
-    const from = this.at < this.max ? this.at : this.min;
     const begun = performance.now();
     const speed = (this.max - this.min) / (1000 * this.seconds);
     const tick = (now) => {
@@ -82,7 +88,7 @@ class Player {
   stop() {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
-    this.button.textContent = "Play";
+    this.button.textContent = this.word;
   }
 }
 
@@ -100,7 +106,8 @@ export function choice(name, { label, options, value }) {
     for (const input of inputs) {
       input.addEventListener("change", () => set({ [name]: input.value }));
     }
-    const labels = inputs.map((input) => element("label", {}, input, options[input.value]));
+    const text = (input) => written("span", {}, options[input.value]);
+    const labels = inputs.map((input) => element("label", {}, input, text(input)));
     const show = (chosen) => inputs.forEach((input) => (input.checked = input.value === chosen));
     const node = element("fieldset", {}, element("legend", {}, label), ...labels);
     return { node, show };
@@ -109,28 +116,35 @@ export function choice(name, { label, options, value }) {
   return { name, label, value, tidy, build };
 }
 
-/** Yes or no, as a check box. */
+/** Yes or no, as a check box; its label may be a function of the settings. */
 export function toggle(name, { label }) {
   const tidy = (raw, otherwise) => ({ true: true, false: false })[raw] ?? otherwise;
 
   function build(set) {
     const input = element("input", { type: "checkbox" });
     input.addEventListener("change", () => set({ [name]: input.checked }));
-    const node = element("label", { class: "explorable-toggle" }, input, label);
-    return { node, show: (checked) => (input.checked = checked) };
+    const text = element("span");
+    const show = (checked, settings) => {
+      input.checked = checked;
+      write(text, worded(label, settings));
+    };
+    return { node: element("label", { class: "explorable-toggle" }, input, text), show };
   }
 
   return { name, label, value: false, tidy, build };
 }
 
-/** A button that adds one to a whole number: the seed of a new sample. */
-export function counter(name, { label }) {
+/**
+ * A button that adds one to a whole number: the seed of a new sample.
+ * @param {object} [options.also] other settings that it makes
+ */
+export function counter(name, { label, also }) {
   const tidy = (raw, otherwise) => (/^\d{1,9}$/.test(raw) ? Number(raw) : otherwise);
 
   function build(set) {
     let count = 0;
     const button = element("button", { type: "button" }, label);
-    button.addEventListener("click", () => set({ [name]: count + 1 }));
+    button.addEventListener("click", () => set({ ...also, [name]: count + 1 }));
     return { node: button, show: (shown) => (count = shown) };
   }
 

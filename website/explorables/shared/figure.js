@@ -9,6 +9,8 @@ import { scaleLinear } from "d3-scale";
 import { pointer, select } from "d3-selection";
 import { area, line } from "d3-shape";
 
+import { write } from "./dom.js";
+
 const MARGIN = { left: 44, right: 12, top: 24, bottom: 22 };
 const LABEL = 18; // height of the name of the x-axis
 
@@ -59,6 +61,7 @@ export class Figure {
    * @param {[number, number]} options.y domain
    * @param {string} [options.xLabel] without it, the x-axis has no name and takes less room
    * @param {string} [options.yLabel] written above the axis, where it fits on a phone
+   * @param {number[]} [options.xTicks] where the x-axis has ticks; at round numbers, unless said
    * @param {string[]} [options.rows] what is written beside y = 0, 1, … instead of numbers
    * @param {number} [options.left] where it lies in the figure; the whole, unless said
    */
@@ -163,7 +166,7 @@ class Panel {
     this.x = scaleLinear(options.x, [this.box.left, right]);
     this.y = scaleLinear(options.y, [bottom, this.box.top]);
     this.#clip();
-    this.#axes(options.rows);
+    this.#axes(options);
     if (xLabel) this.#name("x", (this.box.left + right) / 2, bottom + 36, xLabel, "middle");
     if (yLabel) this.#name("y", left + 4, top + 12, yLabel, "start");
   }
@@ -184,15 +187,16 @@ class Panel {
       .attr("height", Math.max(0, bottom - top + 8));
   }
 
-  #axes(rows) {
+  #axes({ rows, xTicks }) {
     const { left, right, top, bottom } = this.box;
     const ticks = (scale, length, each) => scale.ticks(Math.max(2, Math.round(length / each)));
     const values = rows ? [...rows.keys()] : ticks(this.y, bottom - top, 45);
     const format = rows && ((k) => rows[k]);
+    const across = xTicks ?? ticks(this.x, right - left, 70);
     this.#put("x axis", "g")
       .attr("class", "axis")
       .attr("transform", `translate(0,${bottom})`)
-      .call(axisBottom(this.x).tickValues(ticks(this.x, right - left, 70)).tickSizeOuter(0));
+      .call(axisBottom(this.x).tickValues(across).tickFormat(xTicks && String).tickSizeOuter(0));
     this.#put("y axis", "g")
       .attr("class", "axis")
       .attr("transform", `translate(${left},0)`)
@@ -204,7 +208,7 @@ class Panel {
       .attr("x", x)
       .attr("y", y)
       .attr("text-anchor", anchor)
-      .text(text);
+      .call((made) => write(made.node(), text));
   }
 
   /** Anything else, as a d3 selection, cut off at the edge of the panel. */
@@ -254,6 +258,6 @@ class Panel {
       .attr("x", this.x(x) + dx)
       .attr("y", this.y(y) + dy)
       .attr("text-anchor", anchor)
-      .text(text);
+      .call((made) => write(made.node(), text));
   }
 }

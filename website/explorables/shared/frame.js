@@ -9,6 +9,7 @@
  *       controls: [range(…), choice(…), toggle(…), counter(…)],  // see controls.js
  *       compute(settings) {…},          // pure; returns numbers by name, arrays among them
  *       readouts: [{ name, label, unit, digits }],  // which of them are written out
+ *                                     // (a label may be a function of the settings)
  *       legend: [["p", "first"], …],    // what is written beside a stroke of each series
  *       say(settings, numbers) {…},     // a sentence with the result, for those who hear it
  *       note(settings, numbers) {…},    // if there is more to say of it, a sentence for all
@@ -16,9 +17,9 @@
  *       draw(figure, settings, numbers) {…},  // see figure.js; `figure.set` changes settings
  *     });
  *
- * Then put `<div class="explorable" data-explorable="NAME"></div>` on a page, say in explorables.css
- * how high it is, and in tests/site/explorables/NAME.py what its numbers must be and what its caption
- * may conclude from them; the rest is tested for all explorables alike.
+ * Then put `<div class="explorable" id="NAME"></div>` on a page, say in explorables.css how high it
+ * is, and in tests/site/explorables/NAME.py what its numbers must be and what its caption may
+ * conclude from them; the rest is tested for all explorables alike.
  *
  * Whatever changes the result is a setting: the step that training has reached is a range with
  * `play`, the seed of a sample is a counter.  Settings are part of the address, so their names
@@ -27,11 +28,11 @@
  * `element.explorable` has the `settings`, the `numbers` and `set(settings)`.
  */
 
-import { element, fixed, settled } from "./dom.js";
+import { element, fixed, settled, worded, write, written } from "./dom.js";
 import { Figure } from "./figure.js";
 
 export function explorable(name, declaration) {
-  const place = document.querySelector(`[data-explorable="${name}"]`);
+  const place = document.getElementById(name);
   place.explorable = new Explorable(place, name, declaration);
 }
 
@@ -69,6 +70,7 @@ class Explorable {
     this.parts = controls.map((control) => control.build(this.set));
     const nodes = this.parts.map(({ node }) => node);
     const isButton = (node) => node.matches("button");
+    this.labels = readouts.map(() => element("dt"));
     this.values = readouts.map(() => element("data"));
     this.note = element("p", { class: "explorable-note" });
     this.status = element("p", { class: "visually-hidden", role: "status" });
@@ -77,14 +79,14 @@ class Explorable {
         "section",
         { "aria-labelledby": id },
         element("p", { id, class: "explorable-title" }, title),
-        element("p", {}, intro),
+        written("p", {}, intro),
         element("ul", { class: "explorable-legend" }, ...legend.map(entry)),
         canvas,
         element("div", { class: "explorable-controls" }, ...nodes.filter((each) => !isButton(each))),
         this.#buttons(nodes.filter(isButton)),
-        element("dl", {}, ...readouts.map((each, k) => readout(each, this.values[k]))),
+        element("dl", {}, ...readouts.map((each, k) => readout(each, this.labels[k], this.values[k]))),
         this.note,
-        element("p", { class: "explorable-caption" }, caption),
+        written("p", { class: "explorable-caption" }, caption),
         this.status,
       ),
     );
@@ -95,18 +97,21 @@ class Explorable {
   #buttons(own) {
     const reset = element("button", { type: "button" }, "Reset");
     reset.addEventListener("click", () => this.set(this.defaults));
-    const copy = element("button", { type: "button" }, "Copy link");
-    copy.addEventListener("click", () => this.#copy());
-    copy.hidden = !navigator.clipboard; // the address bar has the link, too
-    return element("div", { class: "explorable-buttons" }, ...own, reset, copy);
+    this.copy = element("button", { type: "button" });
+    this.copy.addEventListener("click", () => this.#copy());
+    this.copy.hidden = !navigator.clipboard; // the address bar has the link, too
+    return element("div", { class: "explorable-buttons" }, ...own, reset, this.copy);
   }
 
   #update() {
     const { controls, compute, readouts, note } = this.declaration;
     this.numbers = compute(this.settings);
     this.note.textContent = note?.(this.settings, this.numbers) ?? "";
-    this.parts.forEach(({ show }, k) => show(this.settings[controls[k].name]));
-    readouts.forEach(({ name, digits = 4 }, k) => {
+    this.parts.forEach(({ show }, k) => show(this.settings[controls[k].name], this.settings));
+    this.copy.textContent = "Copy link";
+    readouts.forEach(({ name, label, digits = 4 }, k) => {
+      // A formula stays in one line.
+      write(this.labels[k], worded(label, this.settings).replaceAll(" ‖ ", "\u00a0‖\u00a0"));
       this.values[k].value = this.numbers[name];
       this.values[k].textContent = fixed(this.numbers[name], digits);
     });
@@ -143,6 +148,7 @@ class Explorable {
 
   async #copy() {
     await navigator.clipboard.writeText(this.#address());
+    this.copy.textContent = "Copied";
     this.status.textContent = "The link is copied.";
   }
 }
@@ -157,11 +163,6 @@ function entry([label, series]) {
   return element("li", {}, swatch, label);
 }
 
-function readout({ label, unit }, value) {
-  return element(
-    "div",
-    {},
-    element("dt", {}, label.replaceAll(" ‖ ", "\u00a0‖\u00a0")), // a formula stays in one line
-    element("dd", {}, value, unit ? ` ${unit}` : ""),
-  );
+function readout({ unit }, label, value) {
+  return element("div", {}, label, element("dd", {}, value, unit ? ` ${unit}` : ""));
 }
