@@ -58,13 +58,20 @@ def row(name: str, page: dict) -> str:
 
 def main() -> None:
     """Measure all pages, and write and print the table."""
-    lines = [f"| page | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
+    lines = []
+
+    def add(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
+
+    add(f"| page | {' | '.join(COLUMNS)} |")
+    add("|---" * (len(COLUMNS) + 1) + "|")
     with tempfile.TemporaryDirectory() as folder:
         for name, page in stock(Path(folder)).items():
-            lines.append(row(f"stock Jupyter Book: {name}", page))
+            add(row(f"stock Jupyter Book: {name}", page))
     for path in PAGES:
-        lines += [row(name, page) for name, page in measure(HTML, [path]).items()]
-        print(lines[-1], flush=True)
+        for name, page in measure(HTML, [path]).items():
+            add(row(name, page))
     TABLE.write_text("\n".join(lines) + "\n", "utf-8")
     print(f"wrote {TABLE.relative_to(ROOT)}")
 
