@@ -46,8 +46,8 @@ def stock(folder: Path) -> dict[str, dict]:
     shutil.copy(ROOT / "book" / "references.bib", folder)
     (folder / "_toc.yml").write_text(f"format: jb-book\nroot: {STOCK}\n")
     (folder / "_config.yml").write_text("bibtex_bibfiles: [references.bib]\n")
-    build = [sys.executable, "-m", "jupyter_book", "build", str(folder)]
-    subprocess.run(build, check=True, capture_output=True)
+    program = Path(sys.executable).with_name("jupyter-book")
+    subprocess.run([program, "build", folder], check=True, capture_output=True)
     return measure(folder / "_build" / "html", [f"{STOCK}.html"])
 
 

@@ -22,10 +22,10 @@ class Handler(SimpleHTTPRequestHandler):
         path = path / "index.html" if path.is_dir() else path
         found = path.is_file()
         path = path if found else Path(self.directory) / "404.html"
-        body = packed(path)
+        body = packed(path) if path.is_file() else b""
         self.send_response(HTTPStatus.OK if found else HTTPStatus.NOT_FOUND)
         self.send_header("Content-Type", self.guess_type(path))
-        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Encoding", "gzip" if body else "identity")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
