@@ -130,7 +130,7 @@ class Page:
         return link[0] if own else ""
 
     def _waiting(self, script: re.Match[str], shared: set[str]) -> str:
-        if self._identity(script) in shared or "fontawesome" in script[1]:
+        if self._identity(script) in shared:
             return ""
         if "src=" not in script[1] or "defer" in script[1]:
             return script[0]

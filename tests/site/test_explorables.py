@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import re
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
 from playwright.sync_api import expect
 
 from tests.claims import load
-from tests.site.built import HTML
+from tests.site.built import AXE, HTML, ROOT
 
-ROOT = Path(__file__).parents[2]
 STATIC = HTML / "_static" / "explorables"
 #: For each explorable, tests/site/explorables/NAME.py has its PAGE, a GRID of settings, and what
 #: is `expected` of each, and what the caption may `conclude` from them.
@@ -23,7 +21,6 @@ ORACLES = {
     for source in sorted((ROOT / "website" / "explorables").glob("*.js"))
     if source.stem not in {"loader", "shared"}
 }
-AXE = ROOT / "website" / "node_modules" / "axe-core" / "axe.min.js"
 WIDTHS = [1280, 1024, 768, 430, 390, 360, 320]
 
 

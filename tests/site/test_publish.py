@@ -25,9 +25,9 @@ from PIL import Image
 
 import kltutorial
 from tests.site.built import HTML as PLAIN
+from tests.site.built import ROOT
 from website import address, contents, notebooks
 
-ROOT = Path(__file__).parents[2]
 URL, REPOSITORY = "https://example.org/kl/", "https://github.com/example/kl"
 BOOK = [f"{page}.html" for page in re.findall(r"book/\w+", (ROOT / "_toc.yml").read_text("utf-8"))]
 EVERY = [*BOOK, "search.html", "404.html"]

@@ -1,24 +1,23 @@
 /** Load an explorable when the reader comes near it. */
 
+import { load } from "../load.js";
+
 const here = document.currentScript.src;
 const loaded = new Set();
 
-/** Run a script of this folder, once, and after those that were asked for before. */
-function load(name) {
+/** Run a script of this folder once. */
+function once(name) {
   if (loaded.has(name)) return;
   loaded.add(name);
-  const script = document.createElement("script");
-  script.src = new URL(`${name}.js`, here).href;
-  script.async = false;
-  document.head.append(script);
+  load(new URL(`${name}.js`, here).href);
 }
 
 const watch = new IntersectionObserver(
   (entries) => {
     for (const entry of entries.filter((each) => each.isIntersecting)) {
       watch.unobserve(entry.target);
-      load("shared");
-      load(entry.target.id);
+      once("shared");
+      once(entry.target.id);
     }
   },
   { rootMargin: "300px" },
