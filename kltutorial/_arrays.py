@@ -48,7 +48,7 @@ def as_float_array(name: str, value: Any, like: Array = None) -> Array:
 def as_bool_array(name: str, value: Any, like: Array) -> Array:
     """`value` as a boolean array of the library of `like`."""
     xp = namespace(like)
-    value = np.asarray(value) if xp is np else xp.as_tensor(value, device=like.device)
+    value = _checks.as_array(name, value) if xp is np else xp.as_tensor(value, device=like.device)
     if value.dtype != (np.bool_ if xp is np else xp.bool):
         raise TypeError(f"{name} must be boolean, got dtype {value.dtype}")
     return value

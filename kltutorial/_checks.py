@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from numbers import Real
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,17 @@ FloatArray = NDArray[np.floating[Any]]
 BoolArray = NDArray[np.bool_]
 
 
-def as_float_array(name: str, value: ArrayLike) -> FloatArray:
-    """`value` as a floating array: float32 and float64 are kept, integers become float64."""
+def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
+    """`value` as an array; raise if its rows differ in length."""
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except ValueError:
         raise ValueError(f"{name} must be a rectangular array, got rows that differ") from None
+
+
+def as_float_array(name: str, value: ArrayLike) -> FloatArray:
+    """`value` as a floating array: float32 and float64 are kept, integers become float64."""
+    array = as_array(name, value)
     if array.dtype.kind in "iu":
         array = array.astype(np.float64)
     if array.dtype.kind != "f":
@@ -36,15 +42,30 @@ def as_float_array(name: str, value: ArrayLike) -> FloatArray:
 
 def integer(name: str, value: object) -> int:
     """`value` as an int; raise unless it is an integer."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
-    return operator.index(value)
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:  # an array of several numbers has an __index__, too
+        pass
+    raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
 
 
-def real(name: str, value: object) -> None:
-    """Raise unless `value` is one real number."""
+def real(name: str, value: object) -> float:
+    """`value` as a float; raise unless it is one real number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be within the range of floats") from None
+
+
+def finite_real(name: str, value: object) -> float:
+    """`value` as a float; raise unless it is one finite real number."""
+    number = real(name, value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return number
 
 
 def positive_integer(name: str, value: object) -> int:
@@ -55,12 +76,31 @@ def positive_integer(name: str, value: object) -> int:
     return number
 
 
-def positive_real(name: str, value: Any) -> float:
+def positive_real(name: str, value: object) -> float:
     """`value` as a float; raise unless it is one finite real number above zero."""
-    real(name, value)
-    if not 0 < value < math.inf:
+    number = real(name, value)
+    if not 0 < number < math.inf:
         raise ValueError(f"{name} must be positive and finite, got {value}")
-    return float(value)
+    return number
+
+
+def boolean(name: str, value: object) -> None:
+    """Raise unless `value` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {type(value).__name__}")
+
+
+def text(name: str, value: object) -> None:
+    """Raise unless `value` is a string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {type(value).__name__}")
+
+
+def choice(name: str, value: object, *allowed: str | None) -> None:
+    """Raise unless `value` is one of the names that are allowed."""
+    if not isinstance(value, str | NoneType) or value not in allowed:
+        names = ", ".join(map(repr, allowed[:-1]))
+        raise ValueError(f"{name} must be {names} or {allowed[-1]!r}, got {value!r}")
 
 
 def generator(name: str, value: object) -> None:
