@@ -2,7 +2,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book test check browser lighthouse peers trainers newest notebooks claims lab serve clean
+.PHONY: help book test check matrix browser lighthouse peers trainers newest notebooks claims lab \
+	serve clean
 
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys, ensurepip; \
 	sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -24,13 +25,14 @@ test: browser check  ## all tests, the last of them on the website in a browser
 	$(BIN)/pytest tests/site/test_lighthouse.py  # by itself: it measures time
 
 check: $(READY)  ## all tests that need no browser
-	$(BIN)/ruff check --quiet
-	$(BIN)/ruff format --check --quiet
-	$(BIN)/mypy
+	$(BIN)/pre-commit run --all-files  # style and types
 	$(BIN)/pytest --quiet --numprocesses auto --dist worksteal --doctest-modules --cov \
 		--ignore tests/site --ignore tests/peers kltutorial tests
 	$(BIN)/pytest --quiet --nbval --numprocesses auto --dist loadscope $(NOTEBOOKS)
 	@$(MAKE) --no-print-directory build
+
+matrix: $(READY)  ## install and test the package on Python 3.11 to 3.13, oldest and newest NumPy
+	$(BIN)/nox
 
 # From nothing each time: Sphinx keeps pages whose source is gone, and does not repeat the
 # warnings of pages that have not changed.
@@ -98,7 +100,7 @@ serve: $(if $(wildcard _build/html/index.html),$(READY),book)  ## show the websi
 	$(BIN)/python -m http.server --bind localhost --directory _build/html
 
 clean:  ## remove what was built; .venv/, .venv-peers/ and _lab/ stay
-	rm -rf _build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf _build dist .coverage .nox .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(READY): requirements.txt pyproject.toml
 	@test -n '$(PYTHON)' || { echo '$(NO_PYTHON)'; exit 1; }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # What goes wrong: the chapter that notices, the module, its right line and a wrong one.
 FAULTS = {

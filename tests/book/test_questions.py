@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[1] / "book" / "faq.md"
+PAGE = Path(__file__).parents[2] / "book" / "faq.md"
 ANSWERS = dict(re.findall(r"^### (.+)\n\n((?:.+\n)+)", PAGE.read_text("utf-8"), flags=re.MULTILINE))
 THREAD = re.compile(r"\(https://github\.com/[\w.-]+/[\w.-]+/(?:issues|pull)/\d+\)")
 SECTION = re.compile(r"\((?!claims\.md)\w+\.(?:ipynb|md)[#)]")

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 import kltutorial
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DIRECT, TRANSITIVE = (
     [line for line in section.splitlines() if line and not line.startswith("#")]
     for section in re.split("# What .*", (ROOT / "requirements.txt").read_text("utf-8"))

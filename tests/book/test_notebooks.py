@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import kltutorial
 
-BOOK = Path(__file__).parents[1] / "book"
+BOOK = Path(__file__).parents[2] / "book"
 # nbformat.read would repair what it reads, double ids for example.
 NOTEBOOKS = {p.stem: nbformat.v4.reads(p.read_text("utf-8")) for p in sorted(BOOK.glob("*.ipynb"))}
 MAX_LINES, MEDIAN_LINES, MIN_ALT = 25, 5, 40

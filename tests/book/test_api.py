@@ -1,0 +1,66 @@
+"""Package and book point at each other."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import kltutorial
+from kltutorial import plotting
+
+BOOK = Path(__file__).parents[2] / "book"
+API = (BOOK / "api.md").read_text("utf-8")
+MODULES = [
+    module
+    for name, module in inspect.getmembers(kltutorial, inspect.ismodule)
+    if not name.startswith("_")
+]
+FUNCTIONS = {name: getattr(kltutorial, name) for name in kltutorial.__all__}  # and classes
+
+
+def anchor(name: str) -> str:
+    return f"api.md#{name.lower()}"
+
+
+def source(path: Path, kind: str) -> str:
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == kind)
+
+
+def test_the_api_page_lists_every_public_name_once():
+    listed = re.findall(r"^### (\w+)$", API, flags=re.M)
+    assert sorted(listed) == sorted([*kltutorial.__all__, *plotting.__all__])
+
+
+def test_a_section_of_the_api_page_is_a_module():
+    sections = [re.findall(r"^### (\w+)$", text, flags=re.M) for text in API.split("\n## ")[1:]]
+    assert sorted(map(sorted, sections)) == sorted(sorted(module.__all__) for module in MODULES)
+
+
+@pytest.mark.parametrize("path", sorted(BOOK.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_the_api_page_says_which_chapter_draws_which_figures(path):
+    drawn = set(re.findall(r"plotting\.(plot_\w+)\(", source(path, "code")))
+    row = re.search(rf"^\|.*\({path.name}\) \| (.+) \|$", API, flags=re.M)
+    assert drawn == set(re.findall(r"\(#(\w+)\)", row[1] if row else ""))
+
+
+@pytest.mark.parametrize("name", sorted(name for name in FUNCTIONS if callable(FUNCTIONS[name])))
+def test_every_docstring_has_an_example_and_names_its_chapter(name):
+    text = inspect.getdoc(FUNCTIONS[name])
+    chapters = re.findall(r":doc:`[^<]+</book/(\w+)>`", text)
+    assert chapters
+    assert all((BOOK / f"{chapter}.ipynb").exists() for chapter in chapters)
+    if inspect.isfunction(FUNCTIONS[name]):
+        assert ">>> " in text
+
+
+@pytest.mark.parametrize("path", sorted(BOOK.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_chapter_links_the_functions_it_uses(path):
+    used = set(re.findall(r"\bkl\.(\w+)", source(path, "code"))) & set(FUNCTIONS)
+    assert used
+    prose = source(path, "markdown")
+    assert {name for name in used if anchor(name) not in prose} == set()
