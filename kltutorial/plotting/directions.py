@@ -120,7 +120,7 @@ def plot_loss_surface(
     ticks = [0.5, 1, 2, 4, 8]
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-    ax.set_ylim(std.min(), std.max())
+    ax.set_ylim(float(std.min()), float(std.max()))
     return ax
 
 

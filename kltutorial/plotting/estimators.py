@@ -78,9 +78,9 @@ def plot_relative_deviation(
         ax.plot(*place, "o", color="black", markersize=4)
     if marks:
         note = "\n".join(f"{name} at {place[0]:.3f}" for name, place in marks.items())
-        place = np.mean(list(marks.values()), axis=0)
+        x, y = np.mean(list(marks.values()), axis=0)
         arrow = {"arrowstyle": "-", "color": "0.5"}
-        ax.annotate(note, place, (-55, 62), textcoords="offset points", arrowprops=arrow)
+        ax.annotate(note, (x, y), (-55, 62), textcoords="offset points", arrowprops=arrow)
     ax.set(
         xscale="log",
         yscale="log",

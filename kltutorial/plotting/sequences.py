@@ -50,7 +50,7 @@ def plot_tree(to_go: Sequence[ArrayLike], tokens: Sequence[str], ax: Axes | None
             ax.plot([t - 1, t], ends, color="0.6", linewidth=1.5, zorder=1)
             label = {"facecolor": "white", "edgecolor": "none", "boxstyle": "round,pad=0.15"}
             ax.text(t - 0.5, sum(ends) / 2, tokens[token], ha="center", va="center", bbox=label)
-    color_map, top = plt.get_cmap("Blues"), max(values.max(), 1e-12)
+    color_map, top = plt.get_cmap("Blues"), max(float(values.max()), 1e-12)
     ax.scatter(
         depth, np.concatenate(places), s=1100, c=color_map(values / top), edgecolor="0.3", zorder=2
     )

@@ -19,6 +19,8 @@ from packaging.utils import canonicalize_name
 import kltutorial
 
 ROOT = Path(__file__).parents[2]
+WORKFLOWS = ROOT / ".github" / "workflows"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 DIRECT, TRANSITIVE = (
     [line for line in section.splitlines() if line and not line.startswith("#")]
     for section in re.split("# What .*", (ROOT / "requirements.txt").read_text("utf-8"))
@@ -67,9 +69,65 @@ def needed_by(name: str, extra: str) -> Iterator[tuple[str, str]]:
 
 
 def test_one_version_everywhere():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
-    assert kltutorial.__version__ == project["version"] == citation["version"]
+    newest = re.search(
+        r"^## (\S+) - (\S+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), flags=re.M
+    )
+    assert kltutorial.__version__ == PROJECT["version"] == citation["version"] == newest[1]
+    assert str(citation["date-released"]) == newest[2]
+
+
+def test_the_supported_pythons_are_the_same_everywhere():
+    names = [name.rpartition(" :: ")[2] for name in PROJECT["classifiers"]]
+    pythons = [name for name in names if re.fullmatch(r"3\.\d+", name)]
+    assert PROJECT["requires-python"] == f">={pythons[0]}"
+    ready = next(step for step in workflow("gates")["matrix"]["steps"] if "with" in step)
+    assert sorted(ready["with"]["python-version"].split()) == pythons
+    said = f"Python {pythons[0]} to {pythons[-1]}"
+    for file in ("Makefile", "README.md", "CHANGELOG.md"):
+        assert said in (ROOT / file).read_text("utf-8")
+
+
+def workflow(name: str) -> dict:
+    return yaml.safe_load((WORKFLOWS / f"{name}.yml").read_text("utf-8"))["jobs"]
+
+
+def test_nothing_is_published_before_all_gates_pass():
+    runs = {name: job["steps"][-1]["run"] for name, job in workflow("gates").items()}
+    assert runs == {"test": ".ci/run", "matrix": "make matrix"}
+    pages = workflow("pages")
+    assert pages["gates"]["uses"] == "./.github/workflows/gates.yml"
+    needs = {name: job.get("needs") for name, job in pages.items()}
+    assert needs == {"gates": None, "build": "gates", "deploy": "build", "notebooks": "build"}
+
+
+@pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.yml")), ids=lambda path: path.stem)
+def test_workflows_may_do_little_and_not_for_long(path):
+    assert yaml.safe_load(path.read_text("utf-8"))["permissions"] == {"contents": "read"}
+    jobs = workflow(path.stem).values()
+    assert all(job["timeout-minutes"] <= 90 for job in jobs if "steps" in job)
+    actions = [step["uses"] for job in jobs for step in job.get("steps", []) if "uses" in step]
+    assert actions
+    assert [action for action in actions if not re.fullmatch(r"actions/[\w-]+@v\d+", action)] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_what_a_guide_names_is_there(name):
+    text = (ROOT / name).read_text("utf-8")
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.M)
+    commands = re.findall(r"(?:^|`)make ([a-z ]+)", text, flags=re.M)
+    assert commands
+    assert set(" ".join(commands).split()) - set(targets) == set()
+    paths = re.findall(r"`((?:book|kltutorial|tests|website|\.github)/[\w./*]+)`", text)
+    links = re.findall(r"\]\((?!https?:|claims\.md#)([^)#]+)", text)
+    assert paths
+    assert [path for path in paths + links if not list(ROOT.glob(path))] == []
+
+
+def test_the_tests_that_go_into_the_sdist_read_the_package_alone():
+    alone = [ROOT / "tests", ROOT / "tests" / "plotting"]
+    files = [path for folder in alone for path in folder.glob("*.py")]
+    assert [path for path in files if "Path(__file__)" in path.read_text("utf-8")] == []
 
 
 def test_every_page_is_in_the_table_of_contents():
