@@ -320,5 +320,10 @@ def test_the_workflow_sets_what_the_site_reads_and_may_do_no_more_than_it_must()
         name: {k for k, v in job.get("permissions", {}).items() if v == "write"}
         for name, job in jobs.items()
     }
-    assert writes == {"build": set(), "deploy": {"pages", "id-token"}, "notebooks": {"contents"}}
+    assert writes == {
+        "gates": set(),
+        "build": set(),
+        "deploy": {"pages", "id-token"},
+        "notebooks": {"contents"},
+    }
     assert f"origin {notebooks.BRANCH}" in jobs["notebooks"]["steps"][-1]["run"]
