@@ -30,8 +30,8 @@ _NOT_PROSE = re.compile(r"\{(eval-rst|bibliography|tableofcontents)\}")
 
 # Digits that state no result: names (k3, float32, GPT-2), years, and references by number.
 _HARMLESS = re.compile(
-    r"[^\W\d_][\w-]*\d[\w.]*|\b(?:19|20)\d\d\b|\b(?:[Ee]xercise|[Ee]quations?|[Ss]ections?|Python)"
-    r" \d+(?:(?:[.–-]| and )\d+)*"
+    r"[^\W\d_][\w-]*\d[\w.]*|\b(?:19|20)\d\d\b|\b(?:[Ee]xercise|[Ee]quations?|[Ss]ections?|Python|NumPy)"
+    r" \d+(?:(?:[.–-]| and | to )\d+)*"
 )
 _DECIMAL = re.compile(r"\d*\.\d+|\d+")
 _RELATION = re.compile(r"(=|\\approx|\\le|\\ge|\\to|<|>)\s*-?\d*\.\d")

@@ -126,6 +126,7 @@ def test_an_unmarked_result_is_found(prose: str) -> None:
         "[0.628](claims.md#k3-crossover) nats, or [20](http://joschu.net/blog/kl-approx.html).",
         r"Take $\mu = 0.1$, $\mathcal N(0, 1)$ and $T = 0.5$ in `q = 0.628`.",
         "```{math}\nr = q / p\n```",
+        "It needs NumPy 2, and Python 3.11 to 3.13.",
     ],
 )
 def test_what_states_no_result_is_left_alone(prose: str) -> None:
