@@ -48,6 +48,8 @@ def installed(session: nox.Session, versions: str) -> None:
     python = str(session.python)
     RESULTS.append([python])
     oldest = lower_bounds(python) if versions == "oldest" else []
+    session.install("--only-binary=:all:", str(wheel), *oldest)
+    session.run("python", "-m", "kltutorial.audit", "kltutorial:k3")  # it needs nothing else
     session.install("--only-binary=:all:", f"{wheel}[plot]", *oldest, *TOOLS, "scipy")
 
     shutil.unpack_archive(sdist, session.create_tmp(), filter="data")
