@@ -173,7 +173,7 @@ def look(report: Report, *aspects: Callable[[], None]) -> None:
         try:
             aspect()
         except Refused as refused:
-            report.add(refused.code, "wrong", str(refused))
+            report.add(refused.code, "wrong", message=str(refused))
 
 
 def misbehaves(subject: Subject, report: Report, arrays: Arrays) -> bool:
@@ -182,7 +182,7 @@ def misbehaves(subject: Subject, report: Report, arrays: Arrays) -> bool:
     subject.run(inputs)
     for name in arrays:
         if not same(subject.backend.numpy(inputs[name]), subject.backend.numpy(before[name])):
-            report.add("mutates-input", "wrong", f"It writes into the array {name}.")
+            report.add("mutates-input", "wrong", message=f"It writes into the array {name}.")
     random = not same(subject.values(arrays), subject.values(arrays))
     if random:
         report.add("not-deterministic", "wrong")
@@ -194,7 +194,8 @@ def see_leaks(subject: Subject, report: Report, dirty: Arrays, *what: str) -> No
     try:
         results = subject.values(dirty), subject.slopes(dirty)
     except Refused as refused:
-        report.add("mask-leak", "surprising", f"NaN where the mask is False: {refused}")
+        said = f"NaN where the mask is False: {refused}"
+        report.add("mask-leak", "surprising", message=said)
         return
     for name, result in zip(what, results, strict=True):
         if np.isnan(result).any():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kltutorial._arrays import namespace
 from kltutorial.audit import _calls, _match
@@ -96,16 +97,18 @@ def audit_grpo_loss(
     _calls.check_options(arguments, backend, ARRAYS)
     report = GRPOAuditReport(getattr(fn, "__qualname__", type(fn).__name__))
     taken = _calls.by_signature(fn, ARRAYS, options) if arguments is None else arguments
+    given = {name: options[name] for name in _calls.words(taken) & set(options)}
+    filled = {to: given.get(str(what), what) for to, what in taken.items()}
     try:
-        subject = _calls.connect(fn, taken, backend, _batch(0) | options, _loss_of)
+        subject = _calls.connect(fn, filled, backend, _batch(0), _loss_of)
         report.backend = subject.backend.name
-        audit = _LossAudit(subject, report, options)
+        audit = _LossAudit(subject, report, given)
         sound = audit.is_sound()
     except Refused as refused:
-        report.add(refused.code, "wrong", str(refused))
+        report.add(refused.code, "wrong", message=str(refused))
         return report
-    aspects = (audit.weights, audit.surrogate, audit.penalty, audit.whole, audit.masks)
     if sound:
+        aspects = (audit.weights, audit.surrogate, audit.penalty, audit.whole, audit.masks)
         _calls.look(report, *aspects)
     return report
 
@@ -141,9 +144,9 @@ def _token(advantage: float, stale: float = 0.0, x: float = 0.0) -> dict[str, An
     return {**arrays, "advantages": np.array([float(advantage)]), "mask": np.array([[True]])}
 
 
-def _policy_weights(subject: Subject, numbers: Arrays, size: float = 1.0, seed: int = 0) -> Array:
+def _policy_weights(subject: Subject, size: float = 1.0, seed: int = 0) -> Array:
     """Return what tokens count in the policy term: by the gradient at fresh samples."""
-    batch = _batch(seed) | numbers
+    batch = _batch(seed)
     batch |= {"logp_old": batch["logp"], "logp_ref": batch["logp"]}
     scores = size * batch["advantages"]
     # What there is of a penalty does not change with the sign of the advantages.
@@ -157,7 +160,7 @@ def _reference(step: float, **options: Any) -> Subject:
     return Subject(grpo_loss, arguments, _calls.NumPy(), _loss_of, step)
 
 
-def _close(a: Array | float, b: Array | float) -> bool:
+def _close(a: ArrayLike, b: ArrayLike) -> bool:
     """Return whether numbers agree, as far as float32 allows."""
     return bool(np.allclose(a, b, rtol=1e-3, atol=5e-5))
 
@@ -165,14 +168,13 @@ def _close(a: Array | float, b: Array | float) -> bool:
 class _LossAudit:
     """One run: each method takes one part of the loss, and notes what it finds.
 
-    `numbers` are the beta, clip and max_length that the function is given, if it takes them.
+    `given` are the beta, clip and max_length that the function is given, if it takes them.
     """
 
-    def __init__(self, subject: Subject, report: GRPOAuditReport, numbers: dict[str, Any]) -> None:
+    def __init__(self, subject: Subject, report: GRPOAuditReport, given: dict[str, Any]) -> None:
         self.subject = subject
         self.report = report
-        self.numbers = numbers
-        self.given = {n: numbers[n] for n in _calls.words(subject.arguments) & set(numbers)}
+        self.given = given
         self.options: dict[str, Any] = {}  # of grpo_loss, as they are found out
         self.tokens = np.zeros(())  # what they count in the policy term
         self.unit = 1.0  # what the token of a batch of one counts
@@ -180,46 +182,43 @@ class _LossAudit:
             subject.step = 0.02  # which float32 resolves; at the kinks the reference errs alike
 
     def _loss(self, batch: Arrays) -> float:
-        return float(self.subject.values({**batch, **self.numbers}))
+        return float(self.subject.values(batch))
 
-    def _gradient(self, batch: Arrays) -> Array:
-        return self.subject.slopes({**batch, **self.numbers})
-
-    def _wrong(self, key: str, message: str = "", **facts: Any) -> None:
-        self.report.add(key, "wrong", message, **facts)
+    def _wrong(self, key: str, **facts: Any) -> None:
+        self.report.add(key, "wrong", **facts)
 
     def is_sound(self) -> bool:
         """See whether it is a function that computes exactly, and linear in the advantages."""
-        if _calls.misbehaves(self.subject, self.report, _batch(0) | self.numbers):
+        if _calls.misbehaves(self.subject, self.report, _batch(0)):
             return False
         batches = [_batch(0), _batch(1), _batch(2), {**_batch(0), "advantages": np.zeros(3)}]
         losses = np.array([self._loss(batch) for batch in batches])
         if not np.isfinite(losses[:3]).all():
             self._wrong("nan-value")
         elif not np.isfinite(losses[3]):
-            self._wrong("nan-value", "Without advantages the loss is NaN.")
+            self._wrong("nan-value", message="Without advantages the loss is NaN.")
         if np.ptp(losses) > 0 and _match.is_half(losses):
             self._wrong("low-precision")
-        once, twice = (_policy_weights(self.subject, self.numbers, size) for size in (1.0, 2.0))
+        once, twice = (_policy_weights(self.subject, size) for size in (1.0, 2.0))
         if not _close(twice, 2 * once):
-            self._wrong("policy-differs.advantages")
+            self._wrong("policy-differs", message="It normalises the advantages, or limits them.")
         return self.report.ok
 
     def weights(self) -> None:
         """Read off what each token counts: which aggregation it is."""
-        weights, mask = _policy_weights(self.subject, self.numbers), _batch(0)["mask"]
+        weights, mask = _policy_weights(self.subject), _batch(0)["mask"]
         if not _close(weights[~mask], 0):
             self._wrong("mask-ignored")
         self.tokens = np.where(mask, np.abs(weights), 0)
         if np.abs(weights).max() <= 1e-5:
-            self._wrong("no-gradient", "No gradient flows through the policy term.")
+            self._wrong("no-gradient", message="No gradient flows through the policy term.")
             return
         if weights.sum() < 0:
             self._wrong("policy-sign")
         for aggregation in ("grpo", "bnpo"):
             reference = _reference(self.subject.step, beta=0.0, aggregation=aggregation)
-            if _close(self.tokens, _policy_weights(reference, {})):
-                self._is(aggregation)
+            if _close(self.tokens, _policy_weights(reference)):
+                self.report.aggregation = self.options["aggregation"] = aggregation
                 return
         # Shorter than the samples it can be no maximum: the sum is divided by less.
         each = self.tokens[mask]
@@ -228,22 +227,21 @@ class _LossAudit:
             counts, lengths = _first_column(self.tokens), ", ".join(map(str, mask.sum(axis=1)))
             self._wrong("aggregation-differs", counts=counts, lengths=lengths)
             return
-        other = _policy_weights(self.subject, self.numbers, seed=1)[0, 0]
-        self._is("dr_grpo", max_length=round(length))
+        other = _policy_weights(self.subject, seed=1)[0, 0]
+        self.report.aggregation = "dr_grpo"
+        self.options |= {"aggregation": "dr_grpo", "max_length": round(length)}
         if round(length) == mask.shape[1] and not _close(abs(other) * 4 * length, 1):
             self.options["max_length"] = None
             self.report.add("padded-length", "surprising")
         elif round(length) != self.given.get("max_length", round(length)):
-            self._wrong("aggregation-differs", f"It divides by {length:.0f} tokens per sample.")
-
-    def _is(self, aggregation: str, **options: Any) -> None:
-        self.report.aggregation = aggregation
-        self.options |= {"aggregation": aggregation, **options}
+            self._wrong(
+                "aggregation-differs", message=f"It divides by {length:.0f} tokens per sample."
+            )
 
     def surrogate(self) -> None:
         """Read off the policy term of one token, as a multiple of the advantage."""
         # By the pull on a fresh token, which a loss without a ratio has as well.
-        one = float((self._gradient(_token(0)) - self._gradient(_token(1)))[0, 0])
+        one = float((self.subject.slopes(_token(0)) - self.subject.slopes(_token(1)))[0, 0])
         self.unit = abs(one) if abs(one) > 1e-5 else 1.0
 
         def term(stale: float, advantage: int) -> float:
@@ -254,12 +252,13 @@ class _LossAudit:
         up, down, free_up, free_down = term(3, 1), term(-3, -1), term(3, -1), term(-3, 1)
         counts = {"up": up, "down": down, "free_up": free_up, "free_down": free_down}
         if _close([up, free_up], [down, free_down]):
-            self._wrong("policy-differs.ratio")
+            self._wrong(
+                "policy-differs", message="It does not depend on logp_old: there is no ratio."
+            )
         elif not _close([free_up, free_down], [far, 1 / far]):
             self._wrong("policy-differs", **counts)
         elif _close(up, far) or _close(down, 1 / far):
-            sides = " from above" * _close(up, far) + " from below" * _close(down, 1 / far)
-            self._wrong("clip-differs", f"It does not clip the ratio{sides}.")
+            self._wrong("clip-differs", message="It does not clip the ratio, above or below.")
         else:
             low, high = round(1 - down, 4), round(up - 1, 4)
             self.options["clip"] = low, high
@@ -268,11 +267,10 @@ class _LossAudit:
 
     def penalty(self) -> None:
         """Audit the penalty of one token: there is nothing else without an advantage."""
-        given = self.given.get("beta", math.nan)
         zero, far, old = (self._loss(_token(0, *at)) for at in ((0, 0), (0, _X), (_X, _X)))
         if zero == far:
             if old or "beta" in self.given:
-                self._wrong("kl-differs.reference")
+                self._wrong("kl-differs", message="The penalty does not depend on logp_ref.")
             self.report.beta = 0.0 if zero == 0 else math.nan
             return
         roles = {name: name for name in ("logp", "logq", "logb")}
@@ -281,46 +279,43 @@ class _LossAudit:
         audit.expectations()
         audit.clamps()
         if audit.match is None:
-            self._wrong("kl-differs", "The penalty of a token is none that is known.")
+            self._wrong("kl-differs", message="The penalty of a token is none that is known.")
             return
         for each in found.findings:
             if each.code in _OF_PENALTIES:
-                self.report.add(each.code, each.severity, each.message, **each.numbers)
+                self.report.add(each.code, each.severity, message=each.message, **each.numbers)
         beta = float(f"{abs(audit.match.scale):.8g}")  # a quotient of sums: not the last digits
         self.report.kl = "-" * (audit.match.scale < 0) + audit.match.penalty
         self.report.beta, self.report.weight_kl = beta, audit.is_weighted
         self.options |= {"kl": self.report.kl, "weight_kl": audit.is_weighted}
-        if "beta" in self.given and not _close(beta, given):
-            self._wrong("kl-differs", beta=beta, given=given)
+        if not _close(beta, self.given.get("beta", beta)):
+            self._wrong("kl-differs", beta=beta)
         if found.weight != ("ratio" if audit.is_weighted else None):
             self.report.add("straight-through", "surprising")
         self._penalty_weights()
 
     def _inside(self, logp: Any, logq: Any, logb: Any) -> Any:
         """Return the penalty that is inside the loss, of each token as a batch of its own."""
-        xp = namespace(logp)
-        arrays = ("logp", "logp_ref", "logp_old")
-        rest = self.subject.inputs(_token(0) | self.numbers)
+        xp, rest = namespace(logp), self.subject.inputs(_token(0))
+        flat = (xp.reshape(array, (-1, 1, 1)) for array in (logp, logq, logb))
         losses = [
-            self.subject.run(
-                rest | {name: one.reshape(1, 1) for name, one in zip(arrays, token, strict=True)}
-            )
-            for token in zip(
-                *(xp.reshape(array, (-1,)) for array in (logp, logq, logb)), strict=True
-            )
+            self.subject.run(rest | {"logp": p, "logp_ref": q, "logp_old": b})
+            for p, q, b in zip(*flat, strict=True)
         ]
         return xp.stack(losses).reshape(logp.shape) / self.unit
 
     def _penalty_weights(self) -> None:
         """See whether the penalty is averaged as the policy term is."""
-        slope = self._gradient(_token(0, x=_X))[0, 0] / self.unit
+        slope = self.subject.slopes(_token(0, x=_X))[0, 0] / self.unit
         batch = _batch(0) | {"advantages": np.zeros(3)}
         batch |= {"logp_old": batch["logp"], "logp_ref": batch["logp"] - _X}
-        counts = self._gradient(batch)
+        counts = self.subject.slopes(batch)
         if not _close(counts[~batch["mask"]], 0):
             self._wrong("mask-ignored.penalty")
         elif self.report.aggregation and not _close(counts, slope * self.tokens):
-            self._wrong("aggregation-differs.penalty", counts=_first_column(counts / slope))
+            self._wrong(
+                "aggregation-differs", message="The penalty has another than the policy term."
+            )
 
     def whole(self) -> None:
         """Compare loss and gradient with those of the loss that the parts make up."""
@@ -328,12 +323,13 @@ class _LossAudit:
         if set(report.wrong) - {"loss-no-force"} or "straight-through" in report.codes:
             return
         if report.kl == "k2" and report.weight_kl:
-            self._wrong(
-                "loss-other-divergence", "The gradient of k2 times the ratio is that of E[k2]."
-            )
+            said = "The gradient of k2 times the ratio is that of E[k2]."
+            self._wrong("loss-other-divergence", message=said)
             return
         if report.kl not in (None, "k1", "k2", "k3"):
-            self._wrong("kl-differs", f"The penalty is {report.kl}, which grpo_loss does not have.")
+            self._wrong(
+                "kl-differs", message=f"The penalty is {report.kl}, which grpo_loss does not have."
+            )
             return
         for batch in map(_batch, range(3)):
             options = {**self.options, "beta": report.beta}
@@ -341,10 +337,9 @@ class _LossAudit:
                 options["max_length"] = batch["mask"].shape[1]
             reference = _reference(self.subject.step, **options)
             theirs, ours = self._loss(batch), float(reference.values(batch))
-            bend = np.abs(self._gradient(batch) - reference.slopes(batch)).max()
+            bend = np.abs(self.subject.slopes(batch) - reference.slopes(batch)).max()
             if not (_close(theirs, ours) and bend <= 1e-3):
-                facts = {"theirs": theirs, "ours": ours, "bend": bend}
-                self._wrong("policy-differs.whole", **facts)
+                self._wrong("policy-differs", theirs=theirs, ours=ours, bend=bend)
                 return
         report.matches = True
         written = ", ".join(f"{name} {value}" for name, value in options.items())
@@ -352,7 +347,7 @@ class _LossAudit:
 
     def masks(self) -> None:
         """See whether NaN that are masked reach the loss."""
-        batch = _batch(0) | self.numbers
+        batch = _batch(0)
         for name in ("logp", "logp_old", "logp_ref"):
             batch[name] = np.where(batch["mask"], batch[name], np.nan)
         what = "the loss or its gradient"

@@ -87,7 +87,7 @@ def audit_kl(
         report.backend = subject.backend.name
         random = _calls.misbehaves(subject, report, _arrays(LOG_P, LOG_Q))
     except Refused as refused:
-        report.add(refused.code, "wrong", str(refused))
+        report.add(refused.code, "wrong", message=str(refused))
         return report
     audit = PenaltyAudit(subject, report)
     aspects = (audit.expectations, audit.clamps, audit.extremes, audit.precision, audit.masks)
@@ -220,10 +220,12 @@ class PenaltyAudit:
         loss = self.report.loss_gradient_of
         here, there = (P * self.values).sum(axis=1), (B * self.stale).sum(axis=1)
         if self._takes("logb") and np.abs(here - there).max() > 10 * self.tolerance:
-            fault, severity = "It takes log b, but does not weight with p/b", "wrong"
+            fault = "It takes log b, but does not weight with p/b"
+            severity: Severity = "wrong"
             if off == loss == "KL(p||q)":
                 fault = "Its gradient is weighted with p/b, and its value is not"
-                severity = {None: "surprising", "loss": "note"}.get(self.report.use, "wrong")
+                grave: dict[str | None, Severity] = {None: "surprising", "loss": "note"}
+                severity = grave.get(self.report.use, "wrong")
             facts = {"fault": fault, "on_policy": here[0], "off_policy": there[0]}
             self.report.add("off-policy-uncorrected", severity, **facts)
         if off != loss:
@@ -252,18 +254,13 @@ class PenaltyAudit:
         if weight == "none":
             weight = "detached" if self.is_weighted else None
         self.report.weight = weight
-        if weight == "straight-through":
-            self.report.add("straight-through", "note")
-        elif weight is not None:
-            how = "held fixed" if weight == "detached" else "differentiated along"
-            through = " or its gradient is replaced by that of k2, which is the same"
-            how += through * (weight == "ratio" and match.penalty == "k3")
-            self.report.add("weighted", "note", how=how)
+        if weight is not None:
+            self.report.add("weighted" if weight != "straight-through" else weight, "note")
 
     def clamps(self) -> None:
         """Judge where it is clamped, and whether that stops the gradient."""
         for clamp in self.report.clamps:
-            facts = {"clamp": clamp, "at": clamp.at, "value": clamp.value}
+            facts = {"at": clamp.at, "value": clamp.value}
             if abs(clamp.at) < _match.ORDINARY:
                 self.report.add("clamp-biases", "wrong", **facts)
                 continue
@@ -307,18 +304,16 @@ class PenaltyAudit:
         got = self._values(logp, logq, dtype)
         errors = np.where(exact == 0, 0.0, np.abs(got / exact - 1))
         worst = int(np.argmax(errors))
-        facts = {"at": logp - logq, "got": got, "exact": exact, "relative_error": errors}
-        facts = {name: array.flat[worst] for name, array in facts.items()}
+        arrays = {"at": logp - logq, "got": got, "exact": exact}
+        facts: dict[str, Any] = {name: array.flat[worst] for name, array in arrays.items()}
         error = float(errors.flat[worst])
         # The gradient is not subtracted from anything: only a value loses its digits.
         read = self.report.use in (None, "value") and dtype == "float32"
         severity: Severity = "surprising" if read and not error <= 0.01 else "note"
-        negative = bool(facts["got"] < 0 < facts["exact"]) and severity == "surprising"
-        remark = "  A penalty that can't be negative is." * negative
         digits = bits * math.log10(2)
         left = min(max(0.0, -math.log10(max(error, 2.0**-bits))), digits)
         if not error <= 1e-4:
-            facts |= {"left": left, "digits_lost": digits - left, "remark": remark}
+            facts |= {"left": left, "digits_lost": digits - left}
             self.report.add(f"precision-{dtype}", severity, **facts)
 
     def masks(self) -> None:
@@ -330,7 +325,9 @@ class PenaltyAudit:
         if values[~mask].any():
             self.report.add("mask-ignored", "wrong", value=values[~mask][0])
         if not np.allclose(values[mask], self._values(LOG_P, LOG_Q)[mask], 1e-4, 1e-5):
-            self.report.add("batch-dependent", "wrong", "What is masked changes what is not.")
+            self.report.add(
+                "batch-dependent", "wrong", message="What is masked changes what is not."
+            )
         dirty = _arrays(*(np.where(mask, array, np.nan) for array in (LOG_P, LOG_Q)), mask=mask)
         _calls.see_leaks(self.subject, self.report, dirty, "its value", "its gradient")
 

@@ -107,7 +107,7 @@ def identify(evaluate: Penalty) -> Match | None:
     for tolerance in (EXACT, _SINGLE, COARSE)[: 3 if _is_coarse(values) else 2]:
         found = []
         for match in _candidates(values, logp, logq, tolerance):
-            start, stop = _run(match.fits(values, logp, logq).all(axis=0))
+            start, stop = _run(np.all(match.fits(values, logp, logq), axis=0))
             whole = _ORDINARY[start:stop].sum() == _ORDINARY.sum()
             # Clamped nearer than that, it must at least be limited, and not another function.
             limited = _constant(values[:, :start]) and _constant(values[:, stop:])

@@ -94,13 +94,10 @@ AUDIT_CODES: Mapping[str, str] = MappingProxyType({code: row[0] for code, row in
 # What findings say, if it is more than what their code means; after a dot, in another case.
 _MESSAGES = {
     "batch-dependent": "The penalty of a sample is {among:.4g} among others and {alone:.4g} alone.",
-    "identified": "It is {known}.  Samples come from the first argument, p, and the mean is {mean}, "
-    "{where}.",
-    "ratio-inverted": "It is p/q - 1 - log(p/q): k3 with p/q in place of q/p.  At log p - log q = 1 "
-    "it is 0.7183, and k3 0.3679.  It would be right for samples of the second argument.",
-    "sign-flipped": "The sign is reversed, or the arguments are exchanged: minimised, it drives p "
-    "away from q.",
-    "weighted": "It has the importance weight p/b, {how}.",
+    "identified": "It is {known}.  Samples come from the first argument, p, and the mean is "
+    "{mean}, {where}.",
+    "ratio-inverted": "It is p/q - 1 - log(p/q): k3 with p/q in place of q/p.  At log p - log q = "
+    "1 it is 0.7183, and k3 0.3679.  It would be right for samples of the second argument.",
     "value-biased": "The mean is {mean}, not KL(p||q): on one pair of policies the mean is "
     "{got:.4f}, and KL(p||q) {wanted:.4f}.",
     "loss-no-force": "As a loss its expected gradient is zero: it does not hold p near q.",
@@ -112,35 +109,24 @@ _MESSAGES = {
     "samples of p and {off_policy:.4f} on those of b.",
     "off-policy-uncorrected.gradient": "As a loss on samples of another policy b its gradient is "
     "{there}, on samples of p {here}: it does not weight them with p/b.",
-    "clamp-biases": "It is {clamp}, which ordinary samples reach: the mean is biased.",
-    "clamp-saturates": "It no longer follows its formula, but is {clamp}.",
     "clamp-zero-gradient": "Its gradient is exactly 0 where {where}: the samples that drifted most "
     "are no longer pulled back.",
-    "nan-gradient": "At log p - log q = {at:g} in float32 its value is {value:.4g} and its gradient "
-    "NaN: an exponential has overflowed before it was clamped.",
+    "nan-gradient": "At log p - log q = {at:g} in float32 its value is {value:.4g} and its "
+    "gradient NaN: an exponential has overflowed before it was clamped.",
     "overflow": "At log p - log q = {at:g} in float32 its value is {value:.4g} and its gradient "
     "{slope:.4g}.",
     "precision-float32": "In float32, at log p - log q = {at:.4g} it returns {got:.3g} and should "
-    "return {exact:.3g}: {left:.0f} of 7 digits are left.{remark}",
-    "precision-bfloat16": "In bfloat16, at log p - log q = {at:.4g} it returns {got:.3g} and should "
-    "return {exact:.3g}: {left:.0f} of 3 digits are left.  The log-probabilities themselves were "
-    "rounded.",
+    "return {exact:.3g}: {left:.0f} of 7 digits are left.",
+    "precision-bfloat16": "In bfloat16, at log p - log q = {at:.4g} it returns {got:.3g} and "
+    "should return {exact:.3g}: {left:.0f} of 3 digits are left.  The log-probabilities themselves "
+    "were rounded.",
     "mask-leak": "NaN where the mask is False makes {what} NaN: 0 times NaN is NaN.  Replace what "
     "is masked before it is used.",
     "mask-ignored.penalty": "In the penalty, tokens count where the mask is False.",
     "implements": "It is grpo_loss with {options}.",
-    "policy-differs": "At the ratios 0.04979 and 20.09 the policy term counts {down:.4g} and "
-    "{up:.4g} where the clip should act, and {free_down:.4g} and {free_up:.4g} where not.",
-    "policy-differs.advantages": "It normalises or limits the advantages that it is given.",
-    "policy-differs.ratio": "The policy term does not depend on logp_old: there is no ratio to clip.",
-    "policy-differs.whole": "Each part is known, but on a batch the loss is {theirs:.6g} and that "
-    "of grpo_loss {ours:.6g}; the gradients differ by up to {bend:.2g}.",
     "aggregation-differs": "With {lengths} tokens, a token of each sample counts {counts}.",
-    "aggregation-differs.penalty": "The penalty is not averaged as the policy term is: a token of "
-    "each sample counts {counts} in it.",
     "padded-length": "It divides by the padded length of the batch, so that what a token counts "
     "depends on the longest sample beside it.",
-    "kl-differs.reference": "The penalty does not depend on logp_ref.",
 }
 
 
@@ -208,17 +194,17 @@ class Report:
     backend: str | None = None
     findings: list[Finding] = field(default_factory=list)
 
-    def add(self, key: str, severity: Severity, message: str = "", **facts: Any) -> None:
+    def add(self, key: str, severity: Severity, **facts: Any) -> None:
         """Add a finding, unless there is one of this kind, and keep the grave ones first.
 
-        `key` is its code, or its code in a case that has a message of its own.
+        `key` is its code, or its code in a case that has a message of its own; so does `message`.
         """
         code = key.partition(".")[0]
         meaning, link = _CODES[code]
         numbers = {name: float(fact) for name, fact in facts.items() if isinstance(fact, float)}
         shown = "; ".join(f"{name} {number:.4g}" for name, number in numbers.items())
         default = f"{meaning[0].upper()}{meaning[1:]}{f' ({shown})' * bool(shown)}."
-        said = message or _MESSAGES.get(key, default).format(**facts)
+        said = facts.get("message") or _MESSAGES.get(key, default).format(**facts)
         if code not in self.codes:
             self.findings.append(Finding(code, severity, said, link, numbers))
             self.findings.sort(key=lambda found: SEVERITIES.index(found.severity))
