@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if options.grpo
                 else audit_kl(function, use=options.use, **named)
             )
-        except ValueError as error:
+        except (ValueError, ImportError) as error:
             parser.error(str(error))
     print(json.dumps(report.to_dict(), indent=2) if options.json else report)
     return 0 if report.ok else 1

@@ -176,7 +176,7 @@ def look(report: Report, *aspects: Callable[[], None]) -> None:
             report.add(refused.code, "wrong", message=str(refused))
 
 
-def misbehaves(subject: Subject, report: Report, arrays: Arrays) -> bool:
+def _misbehaves(subject: Subject, report: Report, arrays: Arrays) -> bool:
     """See whether the function writes into its input, and whether it is one at all."""
     inputs, before = subject.inputs(arrays), subject.inputs(arrays)
     subject.run(inputs)
@@ -202,12 +202,33 @@ def see_leaks(subject: Subject, report: Report, dirty: Arrays, *what: str) -> No
             report.add("mask-leak", "surprising", what=name)
 
 
-def connect(
+def begin(
+    report: Report,
     function: Any,
     arguments: Arguments,
-    backend: Backend | None,
+    backend: str | None,
     probe: Arrays,
     read: Callable[[Any], Any] | None = None,
+) -> Subject | None:
+    """Return what is to be looked at; None, and a finding, if that can't be done."""
+    if backend not in (None, *BACKENDS):
+        raise ValueError(f"backend must be 'numpy' or 'torch', got {backend!r}")
+    report.name = getattr(function, "__qualname__", type(function).__name__)
+    try:
+        subject = _connect(function, arguments, backend, probe, read)
+        report.backend = subject.backend.name
+        return None if _misbehaves(subject, report, probe) else subject
+    except Refused as refused:
+        report.add(refused.code, "wrong", message=str(refused))
+        return None
+
+
+def _connect(
+    function: Any,
+    arguments: Arguments,
+    backend: str | None,
+    probe: Arrays,
+    read: Callable[[Any], Any] | None,
 ) -> Subject:
     """Return the subject, on the first library on which the function answers to `probe`."""
     if not callable(function):
@@ -236,18 +257,21 @@ def connect(
     raise next((each for each in failures if each.code != "raises"), failures[0])
 
 
-def check_options(arguments: object, backend: object, arrays: Iterable[str]) -> None:
-    """Refuse an unknown backend, and arguments that are no mapping or miss one of the arrays."""
-    if backend not in (None, *BACKENDS):
-        raise ValueError(f"backend must be 'numpy' or 'torch', got {backend!r}")
-    if arguments is not None and not isinstance(arguments, Mapping):
+def taken_by(
+    function: object, arguments: object, arrays: tuple[str, ...], numbers: Iterable[str] = ()
+) -> Arguments:
+    """Return what each parameter takes: as the arguments say, or else as its signature does."""
+    if arguments is None:
+        return _by_signature(function, arrays, numbers)
+    if not isinstance(arguments, Mapping):
         raise TypeError(f"arguments must be a mapping, got {type(arguments).__name__}")
     for name in arrays:
-        if arguments is not None and name not in words(arguments):
+        if name not in words(arguments):
             raise ValueError(f"arguments must say which parameter is {name!r}")
+    return arguments
 
 
-def by_signature(function: object, arrays: Iterable[str], numbers: Iterable[str] = ()) -> Arguments:
+def _by_signature(function: object, arrays: tuple[str, ...], numbers: Iterable[str]) -> Arguments:
     """Return what parameters take: arrays by their name, or else in order; numbers by name."""
     signature = _signature(function)
     named = {
@@ -255,12 +279,10 @@ def by_signature(function: object, arrays: Iterable[str], numbers: Iterable[str]
         for name, each in (signature.parameters.items() if signature else ())
         if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
     }
-    arguments: dict[Any, object] = dict(enumerate(arrays))
-    if named.issuperset(arrays):
-        arguments = {name: name for name in arrays}
     # What a functools.partial has been given already is not given again.
     free = named - set(getattr(function, "keywords", ()))
-    return arguments | {name: name for name in numbers if name in free}
+    places = arrays if named.issuperset(arrays) else range(len(arrays))
+    return {**dict(zip(places, arrays, strict=True)), **{n: n for n in numbers if n in free}}
 
 
 def bind(arguments: Arguments, inputs: Arrays) -> tuple[list[Any], dict[str, Any]]:

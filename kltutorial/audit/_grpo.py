@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from kltutorial._arrays import namespace
 from kltutorial.audit import _calls, _match
-from kltutorial.audit._calls import Array, Arrays, Backend, Refused, Subject
+from kltutorial.audit._calls import Array, Arrays, Backend, Subject
 from kltutorial.audit._kl import PenaltyAudit
 from kltutorial.audit._report import AuditReport, GRPOAuditReport
 from kltutorial.grpo import grpo_loss
@@ -71,9 +71,11 @@ def audit_grpo_loss(
     ------
     ValueError
         If `beta` or `clip` is not positive, `max_length` is below 4, `arguments` misses an array,
-        or `backend` is unknown or not installed.
+        or `backend` is unknown.
     TypeError
         If an argument has the wrong type.
+    ImportError
+        If `backend` is ``"torch"``, and PyTorch is not installed.
 
     Examples
     --------
@@ -94,22 +96,17 @@ def audit_grpo_loss(
     grpo_loss(**_batch(1), aggregation="dr_grpo", **options)
     if beta == 0:
         raise ValueError("beta must be positive: without a penalty there is none to look at")
-    _calls.check_options(arguments, backend, ARRAYS)
-    report = GRPOAuditReport(getattr(fn, "__qualname__", type(fn).__name__))
-    taken = _calls.by_signature(fn, ARRAYS, options) if arguments is None else arguments
+    taken = _calls.taken_by(fn, arguments, ARRAYS, options)
     given = {name: options[name] for name in _calls.words(taken) & set(options)}
     filled = {to: given.get(str(what), what) for to, what in taken.items()}
-    try:
-        subject = _calls.connect(fn, filled, backend, _batch(0), _loss_of)
-        report.backend = subject.backend.name
+    report = GRPOAuditReport()
+    subject = _calls.begin(report, fn, filled, backend, _batch(0), _loss_of)
+    if subject:
         audit = _LossAudit(subject, report, given)
-        sound = audit.is_sound()
-    except Refused as refused:
-        report.add(refused.code, "wrong", message=str(refused))
-        return report
-    if sound:
-        aspects = (audit.weights, audit.surrogate, audit.penalty, audit.whole, audit.masks)
-        _calls.look(report, *aspects)
+        _calls.look(report, audit.soundness)
+        if not {"nan-value", "low-precision", "policy-differs", "raises"} & set(report.codes):
+            _calls.look(report, audit.weights, audit.surrogate, audit.penalty)
+            _calls.look(report, audit.whole, audit.masks)
     return report
 
 
@@ -187,10 +184,8 @@ class _LossAudit:
     def _wrong(self, key: str, **facts: Any) -> None:
         self.report.add(key, "wrong", **facts)
 
-    def is_sound(self) -> bool:
-        """See whether it is a function that computes exactly, and linear in the advantages."""
-        if _calls.misbehaves(self.subject, self.report, _batch(0)):
-            return False
+    def soundness(self) -> None:
+        """See whether it computes exactly, and is linear in the advantages."""
         batches = [_batch(0), _batch(1), _batch(2), {**_batch(0), "advantages": np.zeros(3)}]
         losses = np.array([self._loss(batch) for batch in batches])
         if not np.isfinite(losses[:3]).all():
@@ -202,7 +197,6 @@ class _LossAudit:
         once, twice = (_policy_weights(self.subject, size) for size in (1.0, 2.0))
         if not _close(twice, 2 * once):
             self._wrong("policy-differs", message="It normalises the advantages, or limits them.")
-        return self.report.ok
 
     def weights(self) -> None:
         """Read off what each token counts: which aggregation it is."""
@@ -274,7 +268,7 @@ class _LossAudit:
             self.report.beta = 0.0 if zero == 0 else math.nan
             return
         roles = {name: name for name in ("logp", "logq", "logb")}
-        found = AuditReport(self.report.name, use="loss")
+        found = AuditReport(use="loss")
         audit = PenaltyAudit(Subject(self._inside, roles, self.subject.backend), found)
         audit.expectations()
         audit.clamps()

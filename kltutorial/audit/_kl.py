@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from kltutorial.audit import _calls, _match
-from kltutorial.audit._calls import Array, Backend, Refused, Subject
+from kltutorial.audit._calls import Array, Backend, Subject
 from kltutorial.audit._match import KNOWN, LOG_B, LOG_P, LOG_Q, B, Match, P
 from kltutorial.audit._report import AuditReport, Severity
 
@@ -60,10 +60,11 @@ def audit_kl(
     Raises
     ------
     ValueError
-        If `arguments` does not name both log-probabilities, `use` or `backend` is unknown, or
-        PyTorch is asked for and not installed.
+        If `arguments` does not name both log-probabilities, or `use` or `backend` is unknown.
     TypeError
         If `arguments` is not a mapping.
+    ImportError
+        If `backend` is ``"torch"``, and PyTorch is not installed.
 
     Examples
     --------
@@ -79,20 +80,13 @@ def audit_kl(
     """
     if use not in (None, "value", "loss", "reward"):
         raise ValueError(f"use must be 'value', 'loss' or 'reward', got {use!r}")
-    _calls.check_options(arguments, backend, ("logp", "logq"))
-    report = AuditReport(getattr(fn, "__qualname__", type(fn).__name__), use=use)
-    taken = _calls.by_signature(fn, ("logp", "logq")) if arguments is None else arguments
-    try:
-        subject = _calls.connect(fn, taken, backend, _arrays(LOG_P, LOG_Q))
-        report.backend = subject.backend.name
-        random = _calls.misbehaves(subject, report, _arrays(LOG_P, LOG_Q))
-    except Refused as refused:
-        report.add(refused.code, "wrong", message=str(refused))
-        return report
-    audit = PenaltyAudit(subject, report)
-    aspects = (audit.expectations, audit.clamps, audit.extremes, audit.precision, audit.masks)
-    if not random:
-        _calls.look(report, *aspects)
+    taken = _calls.taken_by(fn, arguments, ("logp", "logq"))
+    report = AuditReport(use=use)
+    subject = _calls.begin(report, fn, taken, backend, _arrays(LOG_P, LOG_Q))
+    if subject:
+        audit = PenaltyAudit(subject, report)
+        _calls.look(report, audit.expectations, audit.clamps, audit.extremes)
+        _calls.look(report, audit.precision, audit.masks)
     return report
 
 

@@ -190,7 +190,7 @@ class Clamp:
 class Report:
     """What reports have in common."""
 
-    name: str
+    name: str = ""
     backend: str | None = None
     findings: list[Finding] = field(default_factory=list)
 
