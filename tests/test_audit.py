@@ -1129,7 +1129,7 @@ def test_a_loss_that_normalises_its_advantages_is_nan_without_them():
         ({"beta": 0.0}, ValueError, "^beta must"),
         ({"beta": "much"}, TypeError, "^beta must"),
         ({"clip": -1.0}, ValueError, "^clip must"),
-        ({"max_length": 3}, ValueError, "^max_length must"),
+        ({"max_length": 4}, ValueError, "^max_length must"),
         ({"backend": "jax"}, ValueError, "^backend must"),
         ({"arguments": 3}, TypeError, "^arguments must be a mapping"),
         ({"arguments": {"a": "logp"}}, ValueError, "'logp_old'"),

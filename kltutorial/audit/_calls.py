@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kltutorial import _checks
 from kltutorial.audit._report import Report
 
 Array = NDArray[Any]
@@ -211,8 +212,7 @@ def begin(
     read: Callable[[Any], Any] | None = None,
 ) -> Subject | None:
     """Return what is to be looked at; None, and a finding, if that can't be done."""
-    if backend not in (None, *BACKENDS):
-        raise ValueError(f"backend must be 'numpy' or 'torch', got {backend!r}")
+    _checks.choice("backend", backend, None, *BACKENDS)
     report.name = getattr(function, "__qualname__", type(function).__name__)
     try:
         subject = _connect(function, arguments, backend, probe, read)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kltutorial import _checks
 from kltutorial._arrays import namespace
 from kltutorial.audit import _calls, _match
 from kltutorial.audit._calls import Array, Arrays, Backend, Subject
@@ -70,7 +71,7 @@ def audit_grpo_loss(
     Raises
     ------
     ValueError
-        If `beta` or `clip` is not positive, `max_length` is below 4, `arguments` misses an array,
+        If `beta` or `clip` is not positive, `max_length` is below 5, `arguments` misses an array,
         or `backend` is unknown.
     TypeError
         If an argument has the wrong type.
@@ -91,11 +92,11 @@ def audit_grpo_loss(
     ----------
     Derived in :doc:`Check your own </book/checking>`.
     """
-    # It raises what there is to raise, also where max_length is less than a batch needs.
     options: dict[str, Any] = {"beta": beta, "clip": clip, "max_length": max_length}
+    _checks.positive_real("beta", beta)
+    _checks.integer("max_length", max_length)
+    # It raises what else there is to raise: a sample of this batch has five tokens.
     grpo_loss(**_batch(1), aggregation="dr_grpo", **options)
-    if beta == 0:
-        raise ValueError("beta must be positive: without a penalty there is none to look at")
     taken = _calls.taken_by(fn, arguments, ARRAYS, options)
     given = {name: options[name] for name in _calls.words(taken) & set(options)}
     filled = {to: given.get(str(what), what) for to, what in taken.items()}
@@ -130,7 +131,7 @@ def _batch(seed: int) -> dict[str, Any]:
         "logp_old": logp + rng.uniform(-0.9, 0.9, shape),
         "logp_ref": logp + rng.uniform(-1.0, 1.0, shape),
         "advantages": size * rng.uniform(0.5, 1.5, samples) * (-1.0) ** np.arange(samples),
-        "mask": np.arange(tokens) < (np.arange(samples) % tokens + 1)[::-1, None],
+        "mask": np.arange(tokens) < tokens - np.arange(samples)[:, None] % tokens,
     }
 
 

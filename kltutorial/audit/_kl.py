@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kltutorial import _checks
 from kltutorial.audit import _calls, _match
 from kltutorial.audit._calls import Array, Backend, Subject
 from kltutorial.audit._match import KNOWN, LOG_B, LOG_P, LOG_Q, B, Match, P
@@ -78,8 +79,7 @@ def audit_kl(
     ----------
     Derived in :doc:`Check your own </book/checking>`.
     """
-    if use not in (None, "value", "loss", "reward"):
-        raise ValueError(f"use must be 'value', 'loss' or 'reward', got {use!r}")
+    _checks.choice("use", use, None, "value", "loss", "reward")
     taken = _calls.taken_by(fn, arguments, ("logp", "logq"))
     report = AuditReport(use=use)
     subject = _calls.begin(report, fn, taken, backend, _arrays(LOG_P, LOG_Q))
