@@ -1,5 +1,7 @@
 """KL divergence for language-model training: the companion package of the book."""
 
+from typing import TYPE_CHECKING, Any
+
 from kltutorial import (
     alignment,
     audit,
@@ -12,7 +14,6 @@ from kltutorial import (
     sequences,
 )
 from kltutorial.alignment import *
-from kltutorial.audit import *
 from kltutorial.directions import *
 from kltutorial.divergences import *
 from kltutorial.estimators import *
@@ -20,6 +21,9 @@ from kltutorial.fdivergences import *
 from kltutorial.gradients import *
 from kltutorial.grpo import *
 from kltutorial.sequences import *
+
+if TYPE_CHECKING:
+    from kltutorial.audit import *
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,3 +37,10 @@ __all__ = [
     *grpo.__all__,
     *sequences.__all__,
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return what is public in the audit, which is loaded when it is asked for."""
+    if name in audit.__all__:
+        return getattr(audit, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

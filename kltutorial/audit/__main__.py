@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
-import importlib
 import json
+import pkgutil
+import re
 import sys
 from collections.abc import Sequence
-from functools import reduce
-from typing import Any
 
 from kltutorial.audit import audit_grpo_loss, audit_kl
 
@@ -28,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("target", metavar="MODULE:FUNCTION", help="what is imported and called")
     parser.add_argument(
         "--args",
+        type=_arguments,
         metavar="NAME=VALUE,...",
         help="what each parameter takes: logp, logq, logb or mask, or a constant, as in "
         "logprob=logp,ref_logprob=logq,kl_penalty=low_var_kl",
@@ -39,50 +39,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.grpo and options.use:
         parser.error("--use is for penalties: a GRPO loss is a loss")
-    try:
-        # What the module or the function prints must not get into the report.
-        with contextlib.redirect_stdout(sys.stderr):
-            named: dict[str, Any] = {"arguments": _arguments(options.args)}
-            named["backend"] = options.backend
-            function = _import(options.target)
+    if ":" not in options.target:
+        parser.error(f"expected MODULE:FUNCTION, got {options.target!r}")
+    named = {"arguments": options.args, "backend": options.backend}
+    # What the module or the function prints must not get into the report.
+    with contextlib.redirect_stdout(sys.stderr):
+        sys.path.insert(0, "")  # modules here are found as well
+        try:
+            function = pkgutil.resolve_name(options.target)
+        except (Exception, SystemExit) as error:  # a script that exits would exit with its status
+            parser.error(f"{options.target} can't be imported: {type(error).__name__}: {error}")
+        try:
             report = (
                 audit_grpo_loss(function, **named)
                 if options.grpo
                 else audit_kl(function, use=options.use, **named)
             )
-    except (ImportError, AttributeError, ValueError) as error:
-        parser.error(str(error))
+        except (ValueError, ImportError) as error:
+            parser.error(str(error))
     print(json.dumps(report.to_dict(), indent=2) if options.json else report)
     return 0 if report.ok else 1
 
 
-def _import(target: str) -> Any:
-    """Return the function that ``MODULE:FUNCTION`` names; modules here are found as well."""
-    module, colon, path = target.partition(":")
-    if not (module and colon and path):
-        raise ValueError(f"expected MODULE:FUNCTION, got {target!r}")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        imported = importlib.import_module(module)
-    except ImportError:
-        raise
-    except (Exception, SystemExit) as error:  # a script that exits would exit with its status
-        raise ImportError(f"{module} can't be imported: {type(error).__name__}: {error}") from error
-    return reduce(getattr, path.split("."), imported)
-
-
-def _arguments(text: str | None) -> dict[str, object] | None:
-    """Return the mapping that ``name=value,name=value`` writes down."""
-    if text is None:
-        return None
-    arguments: dict[str, object] = {}
-    for item in text.split(","):
-        name, equals, value = item.partition("=")
-        if not equals or not name.strip().isidentifier():
-            raise ValueError(f"--args expects NAME=VALUE,..., got {item!r}")
-        arguments[name.strip()] = _constant(value.strip())
-    return arguments
+def _arguments(text: str) -> dict[str, object]:
+    """Return the mapping that ``name=value,name=value`` writes down; values may hold commas."""
+    items = re.split(r",\s*(?=[^\W\d]\w*\s*=)", text)
+    pairs = dict(item.split("=", 1) for item in items)
+    return {name.strip(): _constant(value.strip()) for name, value in pairs.items()}
 
 
 def _constant(text: str) -> object:

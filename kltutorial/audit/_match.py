@@ -7,81 +7,64 @@ is symmetric hides a ratio that is upside down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from kltutorial._checks import BoolArray, FloatArray
-from kltutorial._numerics import half_square
-from kltutorial.audit._calls import is_half, same
+from kltutorial.audit._calls import Array, rounded, same
 from kltutorial.audit._report import Clamp
+from kltutorial.estimators import k1, k2, k3
 from kltutorial.fdivergences import f_divergence
-from kltutorial.gradients import _PENALTIES, _mean_gradient, expected_gradient, kl_gradient
+from kltutorial.gradients import expected_gradient, kl_gradient
 
-Function = Callable[[FloatArray], FloatArray]
-Evaluate = Callable[[FloatArray, FloatArray], FloatArray]
-WeightedBy = Literal["p", "q"] | None
+Penalty = Callable[[Array, Array], Array]  # of log p and log q
 
-#: Policies p, references q and behaviour policies b, each of five outcomes.
-P = np.array(
+#: Policies p, references q and behaviour policies b, each of five outcomes; a row is a triple.
+P, Q, B = np.swapaxes(
     [
-        [0.40, 0.25, 0.20, 0.10, 0.05],
-        [0.10, 0.15, 0.20, 0.25, 0.30],
-        [0.55, 0.20, 0.10, 0.10, 0.05],
-        [0.05, 0.10, 0.20, 0.25, 0.40],
-        [0.30, 0.25, 0.20, 0.15, 0.10],
-        [0.05, 0.10, 0.10, 0.20, 0.55],
-    ]
-)
-Q = np.array(
-    [
-        [0.20, 0.30, 0.10, 0.15, 0.25],
-        [0.30, 0.10, 0.12, 0.40, 0.08],
-        [0.25, 0.15, 0.30, 0.05, 0.25],
-        [0.20, 0.30, 0.10, 0.15, 0.25],
-        [0.08, 0.30, 0.35, 0.05, 0.22],
-        [0.25, 0.15, 0.30, 0.10, 0.20],
-    ]
-)
-B = np.array(
-    [
-        [0.25, 0.15, 0.30, 0.20, 0.10],
-        [0.20, 0.30, 0.10, 0.10, 0.30],
-        [0.30, 0.10, 0.20, 0.25, 0.15],
-        [0.10, 0.25, 0.15, 0.20, 0.30],
-        [0.15, 0.20, 0.30, 0.25, 0.10],
-        [0.20, 0.15, 0.25, 0.10, 0.30],
-    ]
-)
-P.flags.writeable = Q.flags.writeable = B.flags.writeable = False
+        [[40, 25, 20, 10, 5], [20, 30, 10, 15, 25], [25, 15, 30, 20, 10]],
+        [[10, 15, 20, 25, 30], [30, 10, 12, 40, 8], [20, 30, 10, 10, 30]],
+        [[55, 20, 10, 10, 5], [25, 15, 30, 5, 25], [30, 10, 20, 25, 15]],
+        [[5, 10, 20, 25, 40], [20, 30, 10, 15, 25], [10, 25, 15, 20, 30]],
+        [[30, 25, 20, 15, 10], [8, 30, 35, 5, 22], [15, 20, 30, 25, 10]],
+        [[5, 10, 10, 20, 55], [25, 15, 30, 10, 20], [20, 15, 25, 10, 30]],
+    ],
+    0,
+    1,
+) / np.array(100)
+LOG_P, LOG_Q, LOG_B = np.log(P), np.log(Q), np.log(B)
 
 #: Log-ratios up to this size are ordinary: q/p from 0.14 to 7.4.
 ORDINARY = 2.0
 _FAR = np.geomspace(2.1, 100, 48)
 #: What x = log p - log q is probed at.
 GRID = np.concatenate([-_FAR[::-1], np.linspace(-ORDINARY, ORDINARY, 81), _FAR])
-GRID.flags.writeable = False
-_LEVELS = np.array([-0.1, -1.3, -4.0])  # of the larger of log p and log q
+_CENTRE = len(GRID) // 2
+_ORDINARY = np.abs(GRID) <= ORDINARY
+_LEVELS = np.array([-1.3, -0.1, -4.0])  # of the larger of log p and log q
 
-# How much equal log-ratios may differ, and what agrees then: float64, float32, and half of that.
-_EXACT, _SINGLE, _COARSE = 1e-8, 1e-4, 0.1
-_PRECISIONS = ((1e-9, _EXACT), (1e-4, _SINGLE), (0.05, _COARSE))
+# How exactly values agree: those of float64, of float32, and of half of that.
+EXACT, _SINGLE, COARSE = 1e-8, 1e-4, 0.1
 
-# As functions of x = log p - log q.  The order decides between those that agree.
-KNOWN: dict[str, tuple[Function, str]] = {
-    "k1": (_PENALTIES["k1"][0], "log p - log q"),
-    "k2": (_PENALTIES["k2"][0], "(log p - log q)^2 / 2"),
-    "k3": (_PENALTIES["k3"][0], "r - 1 - log r with r = q/p"),
-    "abs": (_PENALTIES["abs"][0], "|log p - log q|"),
-    "k3_inverted": (_PENALTIES["k3_inverted"][0], "p/q - 1 - log(p/q)"),
-    "r - 1": (lambda x: np.expm1(-x), "q/p - 1"),
-    "p/q - 1": (np.expm1, "p/q - 1"),
-    "r log r": (lambda x: np.exp(-x) * -x, "r log r with r = q/p"),
+# The penalties that can be recognised, and how they are written.  The order decides between
+# those that agree.
+KNOWN: dict[str, tuple[Penalty, str]] = {
+    "k1": (k1, "log p - log q"),
+    "k2": (k2, "(log p - log q)^2 / 2"),
+    "k3": (k3, "r - 1 - log r with r = q/p"),
+    "abs": (lambda p, q: np.abs(p - q), "|log p - log q|"),
+    "k3_inverted": (lambda p, q: k3(q, p), "p/q - 1 - log(p/q)"),
+    "r - 1": (lambda p, q: np.expm1(q - p), "q/p - 1"),
+    "p/q - 1": (lambda p, q: np.expm1(p - q), "p/q - 1"),
+    "r log r": (lambda p, q: np.exp(q - p) * (q - p), "r log r with r = q/p"),
+    "p k1": (lambda p, q: np.exp(p) * (p - q), "p (log p - log q)"),
+    "q k1": (lambda p, q: np.exp(q) * (p - q), "q (log p - log q)"),
 }
+TERMS = ("p k1", "q k1")  # of an exact sum over outcomes, taken for samples
 
 
 @dataclass(frozen=True)
@@ -91,208 +74,155 @@ class Match:
     penalty: str
     scale: float
     offset: float
-    weighted_by: WeightedBy
-    clamps: tuple[Clamp, ...]
     tolerance: float
-
-    @property
-    def exact(self) -> bool:
-        """Whether it is computed in float64."""
-        return self.tolerance == _EXACT
-
-    @property
-    def coarse(self) -> bool:
-        """Whether it is computed in less than float32."""
-        return self.tolerance == _COARSE
+    clamps: tuple[Clamp, ...] = ()
 
     @property
     def label(self) -> str:
         """Its name."""
-        penalty = self.penalty if self.weighted_by is None else f"{self.weighted_by} {self.penalty}"
-        return sum_of([(self.scale, penalty), (self.offset, "1")])
+        return sum_of([(self.scale, self.penalty), (self.offset, "1")])
 
-    def __call__(self, x: FloatArray) -> FloatArray:
-        """Return the penalty without clamp and weight."""
-        return self.scale * KNOWN[self.penalty][0](x) + self.offset
+    def __call__(self, logp: Array, logq: Array) -> Array:
+        """Return the penalty without clamps."""
+        return self.scale * KNOWN[self.penalty][0](logp, logq) + self.offset
+
+    @np.errstate(all="ignore")
+    def fits(self, values: Array, logp: Array, logq: Array) -> Array:
+        """Return where `values` is this, up to the tolerance, or has overflowed."""
+        formula = self(logp, logq)
+        near = np.abs(values - formula) <= self.tolerance * (1 + np.abs(formula))
+        return near | (np.isinf(values) & (np.abs(formula) > 3e38))  # as large as float32 can be
 
 
-def log_probs(x: FloatArray, level: FloatArray | float = -1.3) -> dict[str, FloatArray]:
+def log_probs(x: Array, level: Array | float = -1.3) -> tuple[Array, Array]:
     """Return log p and log q, both negative, whose difference is x."""
-    return {"logp": level + np.minimum(x, 0), "logq": level - np.maximum(x, 0)}
+    return level + np.minimum(x, 0), level - np.maximum(x, 0)
 
 
-def identify(evaluate: Evaluate) -> Match | None:
+@np.errstate(all="ignore")
+def identify(evaluate: Penalty) -> Match | None:
     """Return the known penalty that `evaluate` computes from log p and log q, if it is one."""
-    arrays = log_probs(np.broadcast_to(GRID, (len(_LEVELS), len(GRID))), _LEVELS[:, None])
-    values = evaluate(arrays["logp"], arrays["logq"])
-    weights: dict[WeightedBy, Any] = {None: 0.0, "p": arrays["logp"], "q": arrays["logq"]}
-    for weighted_by, weight in weights.items():
-        with np.errstate(all="ignore"):
-            penalties = values / np.exp(weight)
-            ordinary = penalties[:, np.abs(GRID) <= ORDINARY]
-            noise = np.abs(ordinary - ordinary[1]).max() / (1 + np.abs(ordinary).max())
-        # The noise is that of the precision in which it computes, whatever it is given.
-        tolerance = next((tol for limit, tol in _PRECISIONS if noise < limit), None)
-        if tolerance is not None:
-            tolerance = max(tolerance, _rounded(values))
-        if tolerance is None or (weighted_by and tolerance == _COARSE):
-            continue  # it depends on more than the ratio, or is NaN
-        known = ["k1", "k2", "k3"] if weighted_by else list(KNOWN)
-        best = _best(penalties[1], known, tolerance)
-        if best is None:
-            continue
-        penalty, scale, offset, start, stop = best
-        match = Match(penalty, scale, offset, weighted_by, (), tolerance)
-        if weighted_by:
-            return match
-        return replace(match, clamps=_clamps(evaluate, penalties[1], match, start, stop))
+    logp, logq = log_probs(GRID, _LEVELS[:, None])
+    values = evaluate(logp, logq)
+    for tolerance in (EXACT, _SINGLE, COARSE)[: 3 if _is_coarse(values) else 2]:
+        found = []
+        for match in _candidates(values, logp, logq, tolerance):
+            start, stop = _run(np.all(match.fits(values, logp, logq), axis=0))
+            whole = _ORDINARY[start:stop].sum() == _ORDINARY.sum()
+            # Clamped nearer than that, it must at least be limited, and not another function.
+            limited = _constant(values[:, :start]) and _constant(values[:, stop:])
+            if whole or (limited and stop - start >= 5):
+                found.append((match, start, stop))
+        if found:
+            match, start, stop = max(found, key=lambda each: each[2] - each[1])
+            edges = [(start, start - 1)] * (start > 0) + [(stop - 1, stop)] * (stop < len(GRID))
+            clamps = [_clamp(evaluate, match, *GRID[list(edge)]) for edge in edges]
+            return replace(match, clamps=() if match.penalty in TERMS else tuple(clamps))
     return None
 
 
-def _rounded(values: FloatArray) -> float:
-    """Return the tolerance of the narrowest type that holds all values."""
-    if len(np.unique(values)) < 20:  # whole numbers, for instance, fit in every type
-        return _EXACT
-    if is_half(values):
-        return _COARSE
-    with np.errstate(over="ignore"):
-        single = values.astype(np.float32)
-    return _SINGLE if same(values, single) else _EXACT
+def is_half(values: Array) -> bool:
+    """Return whether float16, or bfloat16, holds all values as they are."""
+    return same(values, rounded(values, 11))
 
 
-def closest(values: FloatArray) -> tuple[str, float]:
-    """Return the known penalty nearest to `values` at ordinary log-ratios, and how far it is."""
-    ordinary = np.abs(GRID) <= ORDINARY
-    distances = {
-        name: float(np.abs(values - function(GRID))[ordinary].max())
-        for name, (function, _) in KNOWN.items()
-    }
-    name = min(distances, key=lambda key: distances[key])
-    return name, distances[name]
+def _is_coarse(values: Array) -> bool:
+    """Return whether values are rounded, or noisy where only the ratio should matter."""
+    ordinary = values[:, _ORDINARY]
+    noise = np.abs(ordinary - ordinary[0]).max() / (1 + np.abs(ordinary).max())
+    return bool(1e-4 < noise < 0.05) or is_half(values)
 
 
-def _best(
-    values: FloatArray, names: list[str], tolerance: float
-) -> tuple[str, float, float, int, int] | None:
-    """Return penalty, scale, offset and the run of the grid where `values` is that."""
-    best = None
-    longest = 0
-    ordinary = np.abs(GRID) <= ORDINARY
-    at_zero = float(values[GRID == 0][0])
-    for offset in (0.0, at_zero) if abs(at_zero) > tolerance else (0.0,):
-        for name in names:
-            known = KNOWN[name][0](GRID)
-            scale = _scale(values - offset, known, ordinary, tolerance)
-            fits = _fits(values, scale * known + offset, tolerance)
-            start, stop = _longest_run(fits)
-            inside = int((fits & ordinary)[start:stop].sum())
-            whole = inside == ordinary.sum()
-            clamped = _constant(values[:start]) and _constant(values[stop:])
-            if stop - start > longest and scale != 0 and (whole or (clamped and inside >= 5)):
-                longest = stop - start
-                best = name, scale, offset, start, stop
-    return best
+def _candidates(values: Array, logp: Array, logq: Array, tolerance: float) -> Iterator[Match]:
+    """Yield each known penalty, all 0 at p = q, with the scale at which most values fit."""
+    at_zero = float(values[0, _CENTRE])
+    offset = at_zero if abs(at_zero) > tolerance else 0.0
+    target = values - offset
+    for name, (function, _) in KNOWN.items():
+        known = function(logp, logq)
+        # What fits zero as well says nothing on the scale.
+        use = _ORDINARY & np.isfinite(target[0]) & (np.abs(target[0]) > 2 * tolerance)
+        use &= known[0] != 0
+        if use.any():
+            scales = target[0, use] / known[0, use]
+            formulas = scales[:, None, None] * known
+            near = np.abs(target - formulas) <= tolerance * (1 + np.abs(formulas))
+            # Of those that fit most, the one where the penalty is largest has the most digits.
+            order = np.lexsort([np.abs(known[0, use]), near.all(axis=1).sum(axis=1)])
+            scale = float(scales[order[-1]])
+            simple = round(scale) if abs(scale - round(scale)) < tolerance else scale
+            yield Match(name, simple, offset, tolerance)
 
 
-def _scale(values: FloatArray, known: FloatArray, where: BoolArray, tolerance: float) -> float:
-    """Return the factor that most of the ordinary log-ratios agree on; clamped ones don't."""
-    where = where & (np.abs(GRID) > 0.01) & np.isfinite(values)
-    ratios = values[where] / known[where]
-    allowed = 10 * tolerance / np.minimum(1, np.abs(known[where]))
-    votes = (np.abs(ratios[:, None] - ratios) <= allowed).sum(axis=0)
-    votes[np.abs(ratios) <= allowed] = 0
-    winners = votes == votes.max()
-    # Of those, the one where the penalty is largest has lost the fewest digits.
-    scale = float(ratios[winners][np.argmax(np.abs(known[where][winners]))])
-    return round(scale) if abs(scale - round(scale)) < tolerance else scale
+def _run(fits: Array) -> tuple[int, int]:
+    """Return where the run of the grid that fits starts and stops, around p = q."""
+    outside = np.flatnonzero(~fits)
+    below, above = outside[outside <= _CENTRE], outside[outside >= _CENTRE]
+    return int(below.max(initial=-1)) + 1, int(above.min(initial=len(GRID)))
 
 
-def _fits(values: FloatArray, known: FloatArray, tolerance: float) -> BoolArray:
-    with np.errstate(all="ignore"):
-        near = np.abs(values - known) <= tolerance * (1 + np.abs(known))
-    overflowed = np.isinf(values) & (np.abs(known) > 3e38)  # float32 has no larger number
-    return near | overflowed
+def _constant(values: Array) -> bool:
+    return bool((np.abs(values - values[:, :1]) <= 1e-4 * (1 + np.abs(values[:, :1]))).all())
 
 
-def _longest_run(fits: BoolArray) -> tuple[int, int]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], fits, [0]])))
-    runs = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-    return max(runs, key=lambda run: run[1] - run[0], default=(0, 0))
+def _clamp(evaluate: Penalty, match: Match, inner: float, outer: float) -> Clamp:
+    """Return where the function leaves its formula, between two log-ratios."""
+    side: Literal["below", "above"] = "below" if outer < inner else "above"
+    for _ in range(5):
+        x = np.linspace(inner, outer, 65)
+        logp, logq = log_probs(x[None])
+        values = evaluate(logp, logq)
+        first = max(1, int(np.argmin(match.fits(values, logp, logq))))
+        inner, outer = x[first - 1], x[first]
+    return Clamp(side, round(float(inner), 4) + 0.0, float(values[0, first]))
 
 
-def _constant(values: FloatArray) -> bool:
-    with np.errstate(all="ignore"):
-        return bool((np.abs(values - values[:1]) <= 1e-4 * (1 + np.abs(values[:1]))).all())
-
-
-def _clamps(
-    evaluate: Evaluate,
-    values: FloatArray,
-    match: Match,
-    start: int,
-    stop: int,
-) -> tuple[Clamp, ...]:
-    """Return where the function leaves its formula, below and above."""
-    found: list[Clamp] = []
-    sides: list[tuple[Literal["below", "above"], int, int, FloatArray]] = [
-        ("below", start, start - 1, values[:start]),
-        ("above", stop - 1, stop, values[stop:]),
-    ]
-    for side, inside, outside, beyond in sides:
-        if not 0 <= outside < len(GRID):
-            continue
-        inner, outer = float(GRID[inside]), float(GRID[outside])
-        for _ in range(5):
-            x = np.linspace(inner, outer, 65)
-            got = evaluate(*log_probs(x[None]).values())[0]
-            fits = _fits(got, match(x), match.tolerance)
-            fits[0], fits[-1] = True, False
-            first = int(np.argmin(fits))
-            inner, outer = float(x[first - 1]), float(x[first])
-        value, formula = float(got[first]), float(match(x[first : first + 1])[0])
-        kind: Literal["limit", "jump", "changed"] = "limit"
-        if not _constant(beyond):
-            kind = "changed"
-        elif not abs(value - formula) <= 1e-2 * (1 + abs(value)):
-            kind = "jump"
-        found.append(Clamp(kind, side, round(inner, 4) + 0.0, value))
-    return tuple(found)
+_DIVERGENCES = {
+    "KL(p||q)": "kl",
+    "KL(q||p)": "reverse_kl",
+    "chi2(p||q)": "chi2",
+    "chi2(q||p)": "neyman_chi2",
+    "TV(p,q)": "total_variation",
+    "JS(p,q)": "jensen_shannon",
+    "H2(p,q)": "squared_hellinger",
+}
 
 
 @cache
-def value_basis() -> dict[str, FloatArray]:
+def value_basis() -> dict[str, Array]:
     """Return the divergences of the policies that a mean may be, by name."""
-    x = np.log(P / Q)
     return {
-        **{name: f_divergence(P, Q, f) for name, f in _F_DIVERGENCES.items()},
-        "E[k2]": (P * half_square(x)).sum(axis=1),
-        "E[|k1|]": (P * np.abs(x)).sum(axis=1),
+        **{name: f_divergence(P, Q, f) for name, f in _DIVERGENCES.items()},
+        "E[k2]": (P * k2(LOG_P, LOG_Q)).sum(axis=1),
+        "E[|k1|]": (P * np.abs(LOG_P - LOG_Q)).sum(axis=1),
         "1": np.ones(len(P)),
     }
 
 
 @cache
-def gradient_basis(stale: bool) -> dict[str, FloatArray]:
-    """Return the gradients of those divergences; with `stale`, of KL(b || p) too."""
-    p, q, b = np.log(P), np.log(Q), np.log(B)
-    basis = {name: kl_gradient(p, q, divergence=f) for name, f in _F_DIVERGENCES.items()}
+def gradient_basis() -> dict[str, Array]:
+    """Return the gradients of those divergences, and of KL(b || p)."""
     # The weight makes the gradient that of the mean, of which it is a part.
-    basis["E[k2]"], basis["E[|k1|]"] = (
-        expected_gradient(p, q, estimator=name, placement="loss", weight="ratio")
+    square, absolute = (
+        expected_gradient(LOG_P, LOG_Q, estimator=name, placement="loss", weight="ratio")
         for name in ("k2", "abs")
     )
-    if stale:
-        basis["KL(b||p)"] = kl_gradient(p, b, divergence="reverse_kl")
-    return basis
+    return {
+        **{name: kl_gradient(LOG_P, LOG_Q, divergence=f) for name, f in _DIVERGENCES.items()},
+        "E[k2]": square,
+        "E[|k1|]": absolute,
+        "KL(b||p)": kl_gradient(LOG_P, LOG_B, divergence="reverse_kl"),
+    }
 
 
-def mean_gradient(samples: FloatArray, coefficient: FloatArray) -> FloatArray:
+@np.errstate(all="ignore")
+def mean_gradient(samples: Array, coefficient: Array) -> Array:
     """Return the mean over `samples` of the coefficient times the score of p."""
-    with np.errstate(all="ignore"):
-        return _mean_gradient(P, samples * coefficient)
+    terms = samples * coefficient
+    return terms - P * terms.sum(axis=1, keepdims=True)
 
 
-def express(target: FloatArray, basis: Mapping[str, FloatArray], tolerance: float) -> str | None:
+def express(target: Array, basis: Mapping[str, Array], tolerance: float) -> str | None:
     """Return `target` as a multiple of one member of the basis, or a sum of two."""
     target = target.ravel()
     size = np.abs(target).max()
@@ -320,26 +250,9 @@ def sum_of(terms: list[tuple[float, str]]) -> str:
     """Return the terms as one would write them, the positive ones first."""
     text = ""
     for factor, name in sorted(terms, key=lambda term: term[0] <= 0):
-        if abs(factor) < 1e-9:
-            continue
-        sign = ("-" if factor < 0 else "") if not text else (" - " if factor < 0 else " + ")
-        text += sign + _times(abs(factor), name)
-    return text
-
-
-def _times(factor: float, name: str) -> str:
-    number = f"{factor:.4g}"
-    if name == "1":
-        return number
-    return {"1": name, "0.5": f"{name}/2"}.get(number, f"{number} {name}")
-
-
-_F_DIVERGENCES = {
-    "KL(p||q)": "kl",
-    "KL(q||p)": "reverse_kl",
-    "chi2(p||q)": "chi2",
-    "chi2(q||p)": "neyman_chi2",
-    "TV(p,q)": "total_variation",
-    "JS(p,q)": "jensen_shannon",
-    "H2(p,q)": "squared_hellinger",
-}
+        number = f"{abs(factor):.4g}"
+        product = number if name == "1" else f"{number} {name}"
+        product = {f"1 {name}": name, f"0.5 {name}": f"{name}/2"}.get(product, product)
+        if abs(factor) > 1e-9:
+            text += f"{' - ' if factor < 0 else ' + '}{product}"
+    return "-" * text.startswith(" -") + text[3:]

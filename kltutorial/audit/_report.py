@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
 import math
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -17,19 +18,18 @@ _K3 = "three_estimators.ipynb#k3-add-something-whose-mean-is-zero"
 _K2 = "three_estimators.ipynb#k2-square-it"
 _CHECK = "choosing.ipynb#check-an-implementation"
 _OWN = "checking.ipynb#your-own-in-one-line"
-_INVERTED = "checking.ipynb#the-ratio-upside-down"
-_BATCH = "checking.ipynb#exercises"
 _DIGITS = "choosing.ipynb#where-the-digits-go"
 _OVERFLOW = "choosing.ipynb#when-the-exponential-overflows"
 _CLAMP = "choosing.ipynb#a-clamp-that-lets-go"
 _MASK = "choosing.ipynb#zero-times-nan"
-_FLOOR = "choosing.ipynb#the-floor-of-bfloat16"
 _TABLE = "gradients.ipynb#the-table"
-_LEASH = "gradients.ipynb#why-it-runs-away"
 _STALE = "sequences.ipynb#stale-samples-two-kinds-of-weights"
 _AVERAGE = "grpo.ipynb#four-ways-to-average"
-_CLIP = "grpo.ipynb#the-clip-an-incentive-not-a-wall"
 _GRPO = "grpo.ipynb#as-printed"
+_BATCH = "checking.ipynb#exercises"
+_LEASH = "gradients.ipynb#why-it-runs-away"
+_FLOOR = "choosing.ipynb#the-floor-of-bfloat16"
+_CLIP = "grpo.ipynb#the-clip-an-incentive-not-a-wall"
 
 # Of each code, what it means and where the book explains it.
 _CODES: dict[str, tuple[str, str]] = {
@@ -46,7 +46,7 @@ _CODES: dict[str, tuple[str, str]] = {
     # What it is.
     "identified": ("which penalty it is, of which divergence, in which direction", _K3),
     "unknown-estimator": ("none of the penalties that the audit knows", _CHECK),
-    "ratio-inverted": ("k3 with p/q in place of q/p", _INVERTED),
+    "ratio-inverted": ("k3 with p/q in place of q/p", "checking.ipynb#the-ratio-upside-down"),
     "sign-flipped": ("a penalty with the sign reversed", "three_estimators.ipynb"),
     "wrong-scale": ("a penalty times a constant, as k2 without its half", _K2),
     "offset": ("a penalty plus a constant, as k3 without its −1", _K3),
@@ -91,6 +91,45 @@ AUDIT_CODES: Mapping[str, str] = MappingProxyType({code: row[0] for code, row in
 """What each code of a finding means."""
 
 
+# What findings say, if it is more than what their code means; after a dot, in another case.
+_MESSAGES = {
+    "batch-dependent": "The penalty of a sample is {among:.4g} among others and {alone:.4g} alone.",
+    "identified": "It is {known}.  Samples come from the first argument, p, and the mean is "
+    "{mean}, {where}.",
+    "ratio-inverted": "It is p/q - 1 - log(p/q): k3 with p/q in place of q/p.  At log p - log q = "
+    "1 it is 0.7183, and k3 0.3679.  It would be right for samples of the second argument.",
+    "value-biased": "The mean is {mean}, not KL(p||q): on one pair of policies the mean is "
+    "{got:.4f}, and KL(p||q) {wanted:.4f}.",
+    "loss-no-force": "As a loss its expected gradient is zero: it does not hold p near q.",
+    "loss-other-divergence": "As a loss it has the gradient of {name}, not of KL(p||q).  On one "
+    "pair of policies it {pulls} the pull of KL(p||q).",
+    "reward-other-divergence": "In the reward it has the gradient of {name}, not of KL(p||q).  On "
+    "one pair of policies it {pulls} the pull of KL(p||q).{remark}",
+    "off-policy-uncorrected": "{fault}: on one pair of policies its mean is {on_policy:.4f} on "
+    "samples of p and {off_policy:.4f} on those of b.",
+    "off-policy-uncorrected.gradient": "As a loss on samples of another policy b its gradient is "
+    "{there}, on samples of p {here}: it does not weight them with p/b.",
+    "clamp-zero-gradient": "Its gradient is exactly 0 where {where}: the samples that drifted most "
+    "are no longer pulled back.",
+    "nan-gradient": "At log p - log q = {at:g} in float32 its value is {value:.4g} and its "
+    "gradient NaN: an exponential has overflowed before it was clamped.",
+    "overflow": "At log p - log q = {at:g} in float32 its value is {value:.4g} and its gradient "
+    "{slope:.4g}.",
+    "precision-float32": "In float32, at log p - log q = {at:.4g} it returns {got:.3g} and should "
+    "return {exact:.3g}: {left:.0f} of 7 digits are left.",
+    "precision-bfloat16": "In bfloat16, at log p - log q = {at:.4g} it returns {got:.3g} and "
+    "should return {exact:.3g}: {left:.0f} of 3 digits are left.  The log-probabilities themselves "
+    "were rounded.",
+    "mask-leak": "NaN where the mask is False makes {what} NaN: 0 times NaN is NaN.  Replace what "
+    "is masked before it is used.",
+    "mask-ignored.penalty": "In the penalty, tokens count where the mask is False.",
+    "implements": "It is grpo_loss with {options}.",
+    "aggregation-differs": "With {lengths} tokens, a token of each sample counts {counts}.",
+    "padded-length": "It divides by the padded length of the batch, so that what a token counts "
+    "depends on the longest sample beside it.",
+}
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that an audit found.
@@ -103,10 +142,10 @@ class Finding:
         ``"wrong"``, ``"surprising"`` or ``"note"``.
     message
         One plain sentence or two, with the numbers that show it.
-    numbers
-        Those numbers, by name.
     link
         Page and section of the book that explain it.
+    numbers
+        Those numbers, by name.
 
     References
     ----------
@@ -116,12 +155,8 @@ class Finding:
     code: str
     severity: Severity
     message: str
-    numbers: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def link(self) -> str:
-        """Page and section of the book that explain it."""
-        return _CODES[self.code][1]
+    link: str
+    numbers: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -130,9 +165,6 @@ class Clamp:
 
     Attributes
     ----------
-    kind
-        ``"limit"`` (it stays where it is), ``"jump"`` (it is replaced by another constant) or
-        ``"changed"`` (it goes on in another way).
     side
         ``"below"`` or ``"above"`` the threshold.
     at
@@ -145,33 +177,47 @@ class Clamp:
     Derived in :doc:`Check your own </book/checking>`.
     """
 
-    kind: Literal["limit", "jump", "changed"]
     side: Literal["below", "above"]
     at: float
     value: float
 
     def __str__(self) -> str:
         comparison = "<" if self.side == "below" else ">"
-        return f"{self.kind}: {self.value:.4g} where log p - log q {comparison} {self.at:.4g}"
+        return f"{self.value:.4g} where log p - log q {comparison} {self.at:.4g}"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)
 class Report:
     """What reports have in common."""
 
-    name: str
-    backend: str | None
-    findings: tuple[Finding, ...]
+    name: str = ""
+    backend: str | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, key: str, severity: Severity, **facts: Any) -> None:
+        """Add a finding, unless there is one of this kind, and keep the grave ones first.
+
+        `key` is its code, or its code in a case that has a message of its own; so does `message`.
+        """
+        code = key.partition(".")[0]
+        meaning, link = _CODES[code]
+        numbers = {name: float(fact) for name, fact in facts.items() if isinstance(fact, float)}
+        shown = "; ".join(f"{name} {number:.4g}" for name, number in numbers.items())
+        default = f"{meaning[0].upper()}{meaning[1:]}{f' ({shown})' * bool(shown)}."
+        said = facts.get("message") or _MESSAGES.get(key, default).format(**facts)
+        if code not in self.codes:
+            self.findings.append(Finding(code, severity, said, link, numbers))
+            self.findings.sort(key=lambda found: SEVERITIES.index(found.severity))
 
     @property
     def codes(self) -> tuple[str, ...]:
         """Codes of the findings, in their order."""
-        return tuple(finding.code for finding in self.findings)
+        return tuple(each.code for each in self.findings)
 
     @property
     def wrong(self) -> tuple[str, ...]:
         """Codes of what is wrong."""
-        return tuple(finding.code for finding in self.findings if finding.severity == "wrong")
+        return tuple(each.code for each in self.findings if each.severity == "wrong")
 
     @property
     def ok(self) -> bool:
@@ -179,36 +225,40 @@ class Report:
         return not self.wrong
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return the facts of the report: name and text."""
+        """Return the facts of a report on a function that could be run: name and text."""
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as it is written to JSON; infinities and NaN become strings."""
-        findings = [asdict(finding) | {"link": finding.link} for finding in self.findings]
-        return _plain(asdict(self) | {"ok": self.ok, "findings": findings})
+        written = json.dumps(asdict(self) | {"ok": self.ok})
+        return json.loads(written, parse_constant=lambda constant: str(float(constant)))
 
     def __repr__(self) -> str:
+        facts = self.rows() if self.backend else []
+        width = max((len(name) for name, _ in facts), default=0)
         lines = [f"{self.name} ({self.backend or 'not run'})"]
-        width = max((len(name) for name, _ in self.rows()), default=0)
-        lines += [f"  {name:<{width}}  {text}" for name, text in self.rows()]
-        for finding in self.findings:
-            lines += [f"{finding.severity}: {finding.code}", *_wrapped(finding.message)]
-            lines += [f"  see {finding.link}"] if finding.severity != "note" else []
+        lines += [f"  {name:<{width}}  {text}" for name, text in facts]
+        for found in self.findings:
+            lines += [f"{found.severity}: {found.code}"]
+            lines += textwrap.wrap(found.message, 88, initial_indent="  ", subsequent_indent="  ")
+            lines += [f"  see {found.link}"] if found.severity != "note" else []
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        rows = [("function", str(self).partition("\n")[0]), *self.rows()]
         cells = [
             (html.escape(name).replace("  ", "&emsp;").replace(" ", "&nbsp;"), html.escape(text))
-            for name, text in rows
+            for name, text in [
+                ("function", str(self).partition("\n")[0]),
+                *(self.rows() if self.backend else []),
+            ]
         ]
         # The section is text: a link would lead nowhere on the website, where pages are HTML.
         cells += [
             (
-                f"{finding.severity}<br>{finding.code}",
-                f"{html.escape(finding.message)}<br><i>{finding.link}</i>",
+                f"{each.severity}<br>{each.code}",
+                f"{html.escape(each.message)}<br><i>{each.link}</i>",
             )
-            for finding in self.findings
+            for each in self.findings
         ]
         # Notebooks would set text to the right.  The class is that of pandas, which websites
         # know how to show on a dark page.
@@ -217,7 +267,7 @@ class Report:
         return f'<table class="dataframe">{"".join(lines)}</table>'
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)
 class AuditReport(Report):
     """What :func:`audit_kl` returns; it shows itself as text, or in a notebook as a table.
 
@@ -237,8 +287,6 @@ class AuditReport(Report):
         ``"k1"``, ``"k2"``, ``"k3"``, ``"abs"``, ``"k3_inverted"``, ``"r - 1"``, ``"p/q - 1"`` or
         ``"r log r"``, with a factor as ``"-k1"`` or ``"2 k2"``, a constant as ``"k3 + 1"``, or a
         weight as ``"p k1"``; None for a function that is none of these.
-    closest
-        Where `estimator` is None: the penalty from which it differs least.
     clamps
         Where it stops following that formula.
     weight
@@ -257,8 +305,6 @@ class AuditReport(Report):
         That in the reward on such samples, without another weight than its own.
     extremes
         At ±20, ±50, ±100 nats: x = log p - log q, value in float32, slope in log p.
-    precision
-        Near zero: dtype, x, what it returns and what it should return.
     findings
         In the order wrong, surprising, note.
 
@@ -269,7 +315,6 @@ class AuditReport(Report):
 
     use: str | None = None
     estimator: str | None = None
-    closest: str | None = None
     clamps: tuple[Clamp, ...] = ()
     weight: str | None = None
     value_of: str | None = None
@@ -278,17 +323,13 @@ class AuditReport(Report):
     off_policy_gradient_of: str | None = None
     off_policy_reward_gradient_of: str | None = None
     extremes: tuple[tuple[float, float, float], ...] = ()
-    precision: tuple[tuple[str, float, float, float], ...] = ()
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the facts of the report: name and text."""
-        if self.backend is None:
-            return []
         none = "none that is known"
-        closest = none if self.closest is None else f"{none}; closest {self.closest}"
         weighted = "" if self.weight is None else f", weight: {self.weight}"
         rows = [
-            ("penalty", (self.estimator or closest) + weighted),
+            ("penalty", (self.estimator or none) + weighted),
             ("samples from", "the first argument, p"),
             ("mean", self.value_of or none),
             ("gradient as a loss", self.loss_gradient_of or none),
@@ -297,14 +338,13 @@ class AuditReport(Report):
             ("  on samples of b", self.off_policy_reward_gradient_of or none),
         ]
         rows += [("clamp", str(clamp)) for clamp in self.clamps]
-        rows += [
+        return rows + [
             (f"log p - log q = {x:g}", f"value {value:.4g}, slope {slope:.4g}")
             for x, value, slope in self.extremes
         ]
-        return rows
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)
 class GRPOAuditReport(Report):
     """What :func:`audit_grpo_loss` returns; it shows itself as text, or in a notebook as a table.
 
@@ -340,32 +380,9 @@ class GRPOAuditReport(Report):
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the facts of the report: name and text."""
-        if self.backend is None:
-            return []
         return [
             ("aggregation", self.aggregation or "none that is known"),
             ("penalty", f"{self.beta:.4g} times {self.kl}" if self.kl else "none that is known"),
             ("weighted", "not known" if self.weight_kl is None else str(self.weight_kl)),
             ("is grpo_loss", str(self.matches)),
         ]
-
-
-def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings, the grave ones first."""
-    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` with what JSON does not have written out."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        value = float(value)  # not NumPy's, whose repr differs
-        return value if math.isfinite(value) else str(value)
-    return value
-
-
-def _wrapped(message: str) -> list[str]:
-    return textwrap.wrap(message, 88, initial_indent="  ", subsequent_indent="  ")

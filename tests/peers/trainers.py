@@ -458,14 +458,14 @@ K3 = Facts("k3", None, KL, REVERSE, None, CANCEL, far=("inf", "-inf"), digits=0)
 
 # The value is limited to 10: beyond these log-ratios.
 UPPER_10 = (
-    "limit: 10 where log p - log q < -2.611",
-    "limit: 10 where log p - log q > 11",
+    "10 where log p - log q < -2.611",
+    "10 where log p - log q > 11",
 )
 K1_10 = replace(
     K1,
     clamps=(
-        "limit: -10 where log p - log q < -10",
-        "limit: 10 where log p - log q > 10",
+        "-10 where log p - log q < -10",
+        "10 where log p - log q > 10",
     ),
     far=("-10", "0"),
     codes=NO_PULL,
@@ -473,8 +473,8 @@ K1_10 = replace(
 K2_10 = replace(
     K2,
     clamps=(
-        "limit: 10 where log p - log q < -4.472",
-        "limit: 10 where log p - log q > 4.472",
+        "10 where log p - log q < -4.472",
+        "10 where log p - log q > 4.472",
     ),
     far=("10", "0"),
     codes=NO_PULL,
