@@ -39,17 +39,25 @@ def floats(**values: Any) -> tuple[Any, ...]:
     foreign = {name: _floating(xp, name, value) for name, value in foreign.items()}
     like = next(iter(foreign.values()), None)
     native = {
-        name: _like(like, _floating(np, name, _from_numpy(name, value)))
+        name: _like(like, _floating(np, name, as_array(name, value)))
         for name, value in values.items()
         if name not in foreign
     }
     return xp, *((foreign | native)[name] for name in values)
 
 
+def as_array(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """`value` as a NumPy array; raise if its rows differ in length."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a rectangular array, got rows that differ") from None
+
+
 def boolean(name: str, value: Any, like: Array) -> Array:
     """`value` as a boolean array of the library and the device of `like`."""
     if not _is_foreign(value):
-        value = _from_numpy(name, value)
+        value = as_array(name, value)
         if value.dtype == np.bool and _is_foreign(like):
             return namespace(like).asarray(value, device=_device(like))
     if value.dtype != namespace(value).bool:
@@ -82,13 +90,6 @@ def fails(condition: Any) -> bool:
 
 def _is_foreign(value: object) -> bool:
     return not isinstance(value, np.ndarray | np.generic) and is_array_api_obj(value)
-
-
-def _from_numpy(name: str, value: Any) -> np.ndarray[Any, Any]:
-    try:
-        return np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{name} must be a rectangular array, got rows that differ") from None
 
 
 def _floating(xp: Any, name: str, array: Array) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from numbers import Real
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -26,15 +27,30 @@ _COARSE = {"float16": 2**-10, "bfloat16": 2**-7}  # distance of 1 from the next 
 
 def integer(name: str, value: object) -> int:
     """`value` as an int; raise unless it is an integer."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
-    return operator.index(value)
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:  # an array of several numbers has an __index__, too
+        pass
+    raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
 
 
-def real(name: str, value: object) -> None:
-    """Raise unless `value` is one real number."""
+def real(name: str, value: object) -> float:
+    """`value` as a float; raise unless it is one real number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be within the range of floats") from None
+
+
+def finite_real(name: str, value: object) -> float:
+    """`value` as a float; raise unless it is one finite real number."""
+    number = real(name, value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return number
 
 
 def positive_integer(name: str, value: object) -> int:
@@ -45,12 +61,31 @@ def positive_integer(name: str, value: object) -> int:
     return number
 
 
-def positive_real(name: str, value: Any) -> float:
+def positive_real(name: str, value: object) -> float:
     """`value` as a float; raise unless it is one finite real number above zero."""
-    real(name, value)
-    if not 0 < value < math.inf:
+    number = real(name, value)
+    if not 0 < number < math.inf:
         raise ValueError(f"{name} must be positive and finite, got {value}")
-    return float(value)
+    return number
+
+
+def boolean(name: str, value: object) -> None:
+    """Raise unless `value` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {type(value).__name__}")
+
+
+def text(name: str, value: object) -> None:
+    """Raise unless `value` is a string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {type(value).__name__}")
+
+
+def choice(name: str, value: object, *allowed: str | None) -> None:
+    """Raise unless `value` is one of the names that are allowed."""
+    if not isinstance(value, str | NoneType) or value not in allowed:
+        names = ", ".join(map(repr, allowed[:-1]))
+        raise ValueError(f"{name} must be {names} or {allowed[-1]!r}, got {value!r}")
 
 
 def generator(name: str, value: object) -> None:
@@ -167,7 +202,8 @@ def distributions(axis: int, **values: Any) -> tuple[Any, ...]:
         axis_of(name, array, axis)
         non_negative(name, array)
         # What had 16 bits has been widened, but sums to 1 as before.
-        eps = _COARSE.get(str(getattr(value, "dtype", "")).split(".")[-1], xp.finfo(array.dtype).eps)
+        given = str(getattr(value, "dtype", "")).split(".")[-1]
+        eps = _COARSE.get(given, xp.finfo(array.dtype).eps)
         tolerance = max(1e-6, math.sqrt(array.shape[axis]) * float(eps))
         total = xp.sum(array, axis=axis, dtype=widest(xp))
         worst = xp.max(xp.abs(total - 1))

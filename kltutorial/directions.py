@@ -284,9 +284,7 @@ def reverse_fit(log_density: LogDensity, *, mean: float, std: float) -> NormalFi
     Derived in :doc:`Forward and reverse KL </book/directions>`.
     """
     _checks.function("log_density", log_density)
-    _checks.real("mean", mean)
-    _checks.real("std", std)
-    centre, width = float(_checks.real_array("mean", mean)), float(_checks.positive("std", std))
+    centre, width = _checks.finite_real("mean", mean), _checks.positive_real("std", std)
     loss, gradient, hessian = _derivatives(log_density, centre, width)
     for _ in range(100):
         curvatures, axes = np.linalg.eigh(hessian)

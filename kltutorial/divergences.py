@@ -438,7 +438,7 @@ def _weighted_sum(p: FloatArray, values: FloatArray) -> FloatArray:
 def _in_base(nats: FloatArray, base: float | None) -> FloatArray:
     if base is None:
         return nats
-    _checks.real("base", base)
+    base = _checks.real("base", base)
     if not (0 < base < math.inf) or base == 1:
         raise ValueError(f"base must be positive, finite and not 1, got {base}")
     return nats / math.log(base)

@@ -502,8 +502,7 @@ def estimate_kl(
     Derived in :doc:`Three estimators </book/three_estimators>`.
     """
     _check_estimator(estimator)
-    if unit not in ("token", "sequence"):
-        raise ValueError(f"unit must be 'token' or 'sequence', got {unit!r}")
+    _checks.choice("unit", unit, "token", "sequence")
     logp = _checks.as_float_array("logp", logp)
     logq = _checks.as_float_array("logq", logq)
     _checks.same_shape("logp", logp, "logq", logq)
@@ -514,7 +513,7 @@ def estimate_kl(
     _checks.non_empty("logp", logp)
     mask = None
     if where is not None:
-        mask = np.asarray(where)
+        mask = _checks.as_array("where", where)
         if mask.dtype != np.bool_:
             raise TypeError(f"where must be boolean, got dtype {mask.dtype}")
         _checks.same_shape("where", mask, "logp", logp)
@@ -559,7 +558,7 @@ def estimate_kl_chunks(
         If there is no chunk, a chunk is not a tuple of two or three arrays, or
         :func:`estimate_kl` refuses it.
     TypeError
-        As :func:`estimate_kl`.
+        If `chunks` can't be iterated over, or as :func:`estimate_kl`.
 
     Examples
     --------
@@ -573,10 +572,12 @@ def estimate_kl_chunks(
     Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance".
     Used in :doc:`Three estimators </book/three_estimators>`.
     """
+    if not isinstance(chunks, Iterable):
+        raise TypeError(f"chunks must be iterable, got {type(chunks).__name__}")
     merged: KLEstimate | None = None
     for index, chunk in enumerate(chunks):
         if not isinstance(chunk, tuple | list) or len(chunk) not in (2, 3):
-            raise ValueError(f"chunk {index} must be (logp, logq) or (logp, logq, where)")
+            raise ValueError(f"chunks[{index}] must be (logp, logq) or (logp, logq, where)")
         where = chunk[2] if len(chunk) == 3 else None
         estimate = estimate_kl(chunk[0], chunk[1], estimator=estimator, unit=unit, where=where)
         merged = estimate if merged is None else merged + estimate
@@ -708,5 +709,4 @@ def _root(weights: FloatArray, comoment: FloatArray, degrees: float) -> float:
 
 
 def _check_estimator(estimator: str) -> None:
-    if estimator not in ("k1", "k2", "k3", "optimal"):
-        raise ValueError(f"estimator must be 'k1', 'k2', 'k3' or 'optimal', got {estimator!r}")
+    _checks.choice("estimator", estimator, "k1", "k2", "k3", "optimal")

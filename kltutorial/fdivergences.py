@@ -66,7 +66,8 @@ class FDivergence:
     Raises
     ------
     TypeError
-        If `f`, `df` or `perspective` can't be called.
+        If `f`, `df` or `perspective` can't be called, `name` is no string, `recession` or
+        `curvature` no number, or `symmetric` neither True nor False.
 
     Examples
     --------
@@ -90,10 +91,14 @@ class FDivergence:
     perspective: Perspective | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        _checks.text("name", self.name)
         for name in ("f", "df"):
-            _callable(name, getattr(self, name))
+            _checks.function(name, getattr(self, name))
+        for name in ("recession", "curvature"):
+            _checks.real(name, getattr(self, name))
+        _checks.boolean("symmetric", self.symmetric)
         if self.perspective is not None:
-            _callable("perspective", self.perspective)
+            _checks.function("perspective", self.perspective)
 
     @property
     def supremum(self) -> float:
@@ -199,10 +204,7 @@ def alpha_divergence(alpha: float) -> FDivergence:
     Cichocki and Amari (2010), "Families of alpha- beta- and gamma-divergences", section 2.
     Derived in :doc:`f-divergences </book/fdivergences>`.
     """
-    _checks.real("alpha", alpha)
-    alpha = float(alpha)
-    if not math.isfinite(alpha):
-        raise ValueError(f"alpha must be finite, got {alpha}")
+    alpha = _checks.finite_real("alpha", alpha)
 
     def perspective(p: FloatArray, q: FloatArray) -> FloatArray:
         return _alpha_terms(p, q, alpha) if alpha <= 0.5 else _alpha_terms(q, p, 1 - alpha)
@@ -255,8 +257,8 @@ def bregman_divergence(phi: Function, grad_phi: Function, x: ArrayLike, y: Array
     Banerjee, Merugu, Dhillon and Ghosh (2005), "Clustering with Bregman divergences", definition 1.
     Derived in :doc:`f-divergences </book/fdivergences>`.
     """
-    _callable("phi", phi)
-    _callable("grad_phi", grad_phi)
+    _checks.function("phi", phi)
+    _checks.function("grad_phi", grad_phi)
     x, y = _checks.real_array("x", x), _checks.real_array("y", y)
     _checks.broadcast("x and y", x, y)
     x, y = np.broadcast_arrays(x, y)
@@ -270,11 +272,6 @@ def bregman_divergence(phi: Function, grad_phi: Function, x: ArrayLike, y: Array
         rise = rise.sum(axis=-1)
     _checks.same_shape("what phi returns", height, "its tangent", rise)
     return height - foot - rise
-
-
-def _callable(name: str, value: object) -> None:
-    if not callable(value):
-        raise TypeError(f"{name} must be callable, got {type(value).__name__}")
 
 
 def _returned(name: str, value: ArrayLike) -> FloatArray:

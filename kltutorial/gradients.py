@@ -404,9 +404,7 @@ def _check_use(estimator: str, placement: str, weight: str | None) -> None:
         ("placement", placement, ("loss", "reward")),
         ("weight", weight, (None, "ratio", "detached")),
     ):
-        if value not in allowed:
-            choices = ", ".join(repr(choice) for choice in allowed)
-            raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+        _checks.choice(name, value, *allowed)
 
 
 def _log_probs(**logits: ArrayLike) -> list[FloatArray]:

@@ -8,7 +8,6 @@ tokens; a boolean mask says which tokens belong to a sample.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -83,7 +82,8 @@ def group_advantages(
         If `rewards` does not have two dimensions, has fewer than two answers to a question or
         a value that is not finite, `ddof` is not in 0..G-1, or `eps` is negative.
     TypeError
-        If `rewards` is not real numbers, `ddof` not an integer, or `eps` not a number.
+        If `rewards` is not real numbers, `ddof` not an integer, `eps` not a number, or
+        `normalize_std` neither True nor False.
 
     Examples
     --------
@@ -109,9 +109,10 @@ def group_advantages(
         )
     if not xp.isfinite(rewards).all():
         raise ValueError("rewards must be finite")
+    _checks.boolean("normalize_std", normalize_std)
     if not 0 <= _checks.integer("ddof", ddof) < size:
         raise ValueError(f"ddof must be in 0..{size - 1}, got {ddof}")
-    _checks.real("eps", eps)
+    eps = _checks.real("eps", eps)
     if not 0 <= eps < float("inf"):
         raise ValueError(f"eps must be finite and not negative, got {eps}")
     centred = rewards - rewards.sum(axis=1)[:, None] / size
@@ -211,11 +212,12 @@ def grpo_loss(
     Derived in :doc:`The GRPO formula </book/grpo>`.
     """
     low, high = _check_clip(clip)
-    _checks.real("beta", beta)
+    beta = _checks.real("beta", beta)
     if not 0 <= beta < float("inf"):
         raise ValueError(f"beta must be finite and not negative, got {beta}")
-    if kl not in ("k1", "k2", "k3"):
-        raise ValueError(f"kl must be 'k1', 'k2' or 'k3', got {kl!r}")
+    _checks.choice("kl", kl, "k1", "k2", "k3")
+    _checks.choice("aggregation", aggregation, "grpo", "bnpo", "dapo", "dr_grpo")
+    _checks.boolean("weight_kl", weight_kl)
     if weight_kl and kl == "k2":
         raise ValueError("weight_kl must be False with kl='k2': it would not be a KL divergence")
     if logp_ref is None and beta != 0:
@@ -298,28 +300,22 @@ def _token_weights(
         return 1 / count
     if aggregation == "dapo":
         total = count if total_tokens is None else total_tokens
-        _checks.real("total_tokens", total)
-        if not 0 < total < float("inf"):
-            raise ValueError(f"total_tokens must be positive, got {total}")
-        return 1 / total
-    if aggregation == "dr_grpo":
-        if max_length is None:
-            raise ValueError("max_length must be given with aggregation='dr_grpo'")
-        if _checks.integer("max_length", max_length) < int(lengths.max()):
-            raise ValueError(
-                f"max_length must be at least {int(lengths.max())}, the longest sample, "
-                f"got {max_length}"
-            )
-        return 1 / (samples * max_length)
-    raise ValueError(
-        f"aggregation must be 'grpo', 'bnpo', 'dapo' or 'dr_grpo', got {aggregation!r}"
-    )
+        return 1 / _checks.positive_real("total_tokens", total)
+    if max_length is None:
+        raise ValueError("max_length must be given with aggregation='dr_grpo'")
+    if _checks.integer("max_length", max_length) < int(lengths.max()):
+        raise ValueError(
+            f"max_length must be at least {int(lengths.max())}, the longest sample, "
+            f"got {max_length}"
+        )
+    return 1 / (samples * max_length)
 
 
 def _check_clip(clip: float | tuple[float, float]) -> tuple[float, float]:
     pair = clip if isinstance(clip, tuple | list) else (clip, clip)
-    if len(pair) != 2 or not all(isinstance(x, Real) and not isinstance(x, bool) for x in pair):
+    if len(pair) != 2:
         raise TypeError(f"clip must be a number or (low, high), got {clip!r}")
-    if not all(x > 0 for x in pair):
+    low, high = _checks.real("clip", pair[0]), _checks.real("clip", pair[1])
+    if not (low > 0 and high > 0):
         raise ValueError(f"clip must be positive, got {clip!r}")
-    return float(pair[0]), float(pair[1])
+    return low, high

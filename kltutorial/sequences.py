@@ -56,7 +56,7 @@ class TabularLM:
         If the shapes of `tables` do not fit together, a row allows no token, a logit is NaN or
         ``+inf``, or `eos` is not a token.
     TypeError
-        If `tables` is not real numbers, or `eos` not an integer.
+        If `tables` is not a sequence of real numbers, or `eos` not an integer.
 
     Examples
     --------
@@ -70,6 +70,8 @@ class TabularLM:
     """
 
     def __init__(self, tables: Sequence[ArrayLike], *, eos: int | None = None) -> None:
+        if not isinstance(tables, Sequence | np.ndarray) or isinstance(tables, str):
+            raise TypeError(f"tables must be a sequence, got {type(tables).__name__}")
         if len(tables) == 0:
             raise ValueError("tables must hold at least one position")
         logits = [_checks.logits(f"tables[{t}]", table, -1) for t, table in enumerate(tables)]
@@ -174,9 +176,7 @@ class TabularLM:
         >>> model.perturbed(0.5, np.random.default_rng(1))
         TabularLM(vocabulary=4, horizon=5)
         """
-        _checks.real("scale", scale)
-        if not np.isfinite(scale):
-            raise ValueError(f"scale must be finite, got {scale}")
+        scale = _checks.finite_real("scale", scale)
         _checks.generator("rng", rng)
         noisy = [table + scale * rng.normal(size=table.shape) for table in self.tables]
         return TabularLM(noisy, eos=self.eos)
@@ -429,7 +429,7 @@ class TabularLM:
 
     def _checked(self, tokens: ArrayLike) -> IntArray:
         """Return sequences as an integer array; raise unless they are of this vocabulary."""
-        tokens = np.asarray(tokens)
+        tokens = _checks.as_array("tokens", tokens)
         if tokens.dtype.kind not in "iu":
             raise TypeError(f"tokens must be integers, got dtype {tokens.dtype}")
         if tokens.ndim != 2 or tokens.shape[1] != self.horizon:
@@ -544,7 +544,7 @@ def sequence_kl_gradient(
         If the models do not fit together, or `other` excludes a sequence that the policy can
         produce, so that the divergence is infinite.
     TypeError
-        If an argument is not a model.
+        If an argument is not a model, or `future` neither True nor False.
 
     Examples
     --------
@@ -563,6 +563,7 @@ def sequence_kl_gradient(
     """
     if not isinstance(policy, TabularLM):
         raise TypeError(f"policy must be a TabularLM, got {type(policy).__name__}")
+    _checks.boolean("future", future)
     if policy.kl(other) == np.inf:
         raise ValueError("other must not exclude what policy can produce: KL is infinite")
     to_go = [*policy.kl_to_go(other), np.zeros(1)]

@@ -686,9 +686,9 @@ def test_a_level_that_is_no_number_is_a_type_error(level):
     ("chunks", "message"),
     [
         ([], "^chunks must hold at least one"),
-        ([([0.0],)], r"^chunk 0 must be \(logp, logq\)"),
-        ([([0.0], [0.0]), ([0.0], [0.0], [True], 1)], r"^chunk 1 must be \(logp, logq\)"),
-        ([np.zeros((2, 5))], r"^chunk 0 must be \(logp, logq\)"),
+        ([([0.0],)], r"^chunks\[0\] must be \(logp, logq\)"),
+        ([([0.0], [0.0]), ([0.0], [0.0], [True], 1)], r"^chunks\[1\] must be \(logp, logq\)"),
+        ([np.zeros((2, 5))], r"^chunks\[0\] must be \(logp, logq\)"),
         ([([0.0], [np.nan])], "^logq must not contain NaN"),
     ],
 )

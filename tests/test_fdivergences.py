@@ -621,15 +621,15 @@ def test_a_bad_alpha_is_refused(alpha, error, message):
     [("f", (1, np.log)), ("df", (np.log, 1)), ("perspective", (np.log, np.log, 0.0, 1.0, True, 1))],
 )
 def test_an_f_divergence_is_made_of_functions(name, arguments):
-    with pytest.raises(TypeError, match=f"^{name} must be callable, got int"):
+    with pytest.raises(TypeError, match=f"^{name} must be a function, got int"):
         kl.FDivergence("mine", *arguments)
 
 
 @pytest.mark.parametrize(
     ("phi", "grad_phi", "x", "y", "error", "message"),
     [
-        (1, square, [1.0], [1.0], TypeError, "^phi must be callable"),
-        (square, None, [1.0], [1.0], TypeError, "^grad_phi must be callable"),
+        (1, square, [1.0], [1.0], TypeError, "^phi must be a function"),
+        (square, None, [1.0], [1.0], TypeError, "^grad_phi must be a function"),
         (square, np.copy, [np.nan], [1.0], ValueError, "^x must be finite"),
         (square, np.copy, [1.0], [np.inf], ValueError, "^y must be finite"),
         (square, np.copy, [], [1.0], ValueError, "^x must not be empty"),

@@ -196,9 +196,9 @@ def test_float32_and_integers_are_computed_in_float64():
         ({"q_logits": [0.0, 0.0, 0.0]}, ValueError, "same outcomes"),
         ({"behaviour_logits": [0.0]}, ValueError, "behaviour_logits"),
         ({"p_logits": ["a", "b"]}, TypeError, "p_logits"),
-        ({"estimator": "k4"}, ValueError, "estimator must be one of 'k1'"),
-        ({"placement": "both"}, ValueError, "placement must be one of 'loss', 'reward'"),
-        ({"weight": True}, ValueError, "weight must be one of None"),
+        ({"estimator": "k4"}, ValueError, "estimator must be 'k1'"),
+        ({"placement": "both"}, ValueError, "placement must be 'loss' or 'reward'"),
+        ({"weight": True}, ValueError, "weight must be None"),
         ({"p_logits": [-800.0, 0.0]}, ValueError, "overflows"),
     ],
 )

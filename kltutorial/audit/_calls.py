@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kltutorial import _checks
 from kltutorial._checks import FloatArray
 from kltutorial.audit._report import Finding, Severity, in_order
 
@@ -275,8 +276,7 @@ def connect(
 
 def check_options(arguments: object, backend: object, arrays: tuple[str, ...]) -> None:
     """Refuse an unknown backend, and arguments that are no mapping or miss one of the arrays."""
-    if backend not in (None, "numpy", "torch"):
-        raise ValueError(f"backend must be 'numpy' or 'torch', got {backend!r}")
+    _checks.choice("backend", backend, None, "numpy", "torch")
     if arguments is None:
         return
     if not isinstance(arguments, Mapping):

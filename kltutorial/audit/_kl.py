@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kltutorial import _checks
 from kltutorial._checks import FloatArray
 from kltutorial.audit._calls import (
     Backend,
@@ -108,8 +109,7 @@ def audit_kl(
     ----------
     Derived in :doc:`Check your own </book/checking>`.
     """
-    if use not in (None, "value", "loss", "reward"):
-        raise ValueError(f"use must be 'value', 'loss' or 'reward', got {use!r}")
+    _checks.choice("use", use, None, "value", "loss", "reward")
     check_options(arguments, backend, ("logp", "logq"))
     name = getattr(fn, "__qualname__", type(fn).__name__)
     asked = ("logp", "logq") if arguments is None else words(arguments)

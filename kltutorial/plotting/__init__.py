@@ -1,6 +1,8 @@
 """Figures of the book.  Each takes data that was computed elsewhere and returns the axes.
 
 Needs matplotlib and seaborn: ``pip install "kltutorial[plot]"``.
+What can't be drawn as it is (other lengths than the axis has, more curves than there are looks,
+text for numbers ...) raises a ValueError or TypeError that names the argument.
 Colours are seaborn's colour-blind-safe palette, and a line style goes with each colour.
 """
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+
+from kltutorial._checks import FloatArray
 
 COLORS = sns.color_palette("colorblind")
 #: Colour and line style of each estimator, the same in every figure.
@@ -18,7 +19,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "k1": {"color": COLORS[0], "linestyle": "-"},
     "k2": {"color": COLORS[2], "linestyle": "--"},
     "k3": {"color": COLORS[3], "linestyle": "-."},
-    "optimal": {"color": "0.3", "linestyle": ":"},
+    "optimal": {"label": r"best $\lambda^*$", "color": "0.3", "linestyle": ":"},
 }
 #: Label, colour and line style of each f-divergence, and of the mean of k2 beside them.
 DIVERGENCES: dict[str, dict[str, Any]] = {
@@ -81,19 +82,21 @@ def _portable_svg(figure: Figure) -> str:
 
 
 def axes_or_new(ax: Axes | None) -> Axes:
+    if not isinstance(ax, Axes | None):
+        raise TypeError(f"ax must be matplotlib axes, got {type(ax).__name__}")
     return plt.subplots()[1] if ax is None else ax
 
 
-def draw_series(ax: Axes, x: ArrayLike, series: Mapping[str, ArrayLike]) -> None:
-    """Draw up to three series over one axis, each with its own look and its name as label."""
-    for (name, values), style in zip(series.items(), SERIES, strict=False):
-        ax.plot(x, values, label=name, linewidth=2, **style)
+def draw(
+    ax: Axes | None, x: FloatArray, curves: Iterable[tuple[str, FloatArray, Mapping[str, Any]]]
+) -> Axes:
+    """Draw curves over one axis, each with its own look, and its name as label."""
+    ax = axes_or_new(ax)
+    for name, values, style in curves:
+        ax.plot(x, values, **{"label": name, "linewidth": 2, **style})
+    return ax
 
 
 def legend_above(ax: Axes, columns: int | None = None) -> None:
     columns = columns or len(ax.get_legend_handles_labels()[1])
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncol=columns, columnspacing=1)
-
-
-def estimator_label(name: str) -> str:
-    return r"best $\lambda^*$" if name == "optimal" else name

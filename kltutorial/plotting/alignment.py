@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from kltutorial.plotting._style import COLORS, axes_or_new, draw_series, legend_above
+from kltutorial.plotting._data import along, coordinates, heights, named
+from kltutorial.plotting._style import COLORS, SERIES, axes_or_new, draw, legend_above
 
 __all__ = ["plot_frontier", "plot_overoptimisation"]
 
@@ -36,11 +37,11 @@ def plot_frontier(
     matplotlib.axes.Axes
         The axes.
     """
+    frontier = coordinates("frontier", frontier)
+    dots = named("policies", policies, coordinates, _MARKERS)
     ax = axes_or_new(ax)
     ax.plot(*frontier, color="black", linewidth=1.5, label="exact optimum")
-    for (name, (divergence, reward)), (color, marker) in zip(
-        policies.items(), _MARKERS, strict=False
-    ):
+    for name, (divergence, reward), (color, marker) in dots:
         ax.plot(
             np.ravel(divergence),
             np.ravel(reward),
@@ -75,8 +76,10 @@ def plot_overoptimisation(
     matplotlib.axes.Axes
         The axes.
     """
-    ax = axes_or_new(ax)
-    draw_series(ax, np.sqrt(divergence), rewards)
+    divergence = along("divergence", divergence)
+    if divergence.min() < 0:
+        raise ValueError(f"divergence must not be negative, got {divergence.min():g}")
+    ax = draw(ax, np.sqrt(divergence), named("rewards", rewards, heights(divergence.size), SERIES))
     ax.set(xlabel=r"$d = \sqrt{\mathrm{KL}}$ ($\sqrt{\mathrm{nats}}$)", ylabel="mean reward")
     legend_above(ax)
     return ax

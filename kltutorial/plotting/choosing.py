@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from kltutorial.plotting._style import axes_or_new, draw_series, legend_above
+from kltutorial import _checks
+from kltutorial.plotting._data import along, heights, named
+from kltutorial.plotting._style import SERIES, draw, legend_above
 
 __all__ = ["plot_clamp"]
 
@@ -34,8 +36,9 @@ def plot_clamp(
     matplotlib.axes.Axes
         The axes.
     """
-    ax = axes_or_new(ax)
-    draw_series(ax, log_r, curves)
+    log_r = along("log_r", log_r)
+    cut = _checks.finite_real("cut", cut)
+    ax = draw(ax, log_r, named("curves", curves, heights(log_r.size), SERIES))
     ax.axvline(cut, color="0.6", linewidth=0.8, linestyle=":")
     ax.set(
         xlabel=r"$\log (\pi_{\mathrm{ref}} / \pi)$ of the token (nats)",

@@ -8,9 +8,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from kltutorial.plotting._style import COLORS, axes_or_new, legend_above
+from kltutorial import _checks
+from kltutorial.plotting._data import along, heights, named, point
+from kltutorial.plotting._style import COLORS, axes_or_new, draw, legend_above
 
 __all__ = ["plot_branches", "plot_descent", "plot_fits", "plot_loss_surface"]
+
+_KINDS = [
+    {"color": color, "linestyle": style}
+    for color, style in zip((COLORS[0], COLORS[3], "0.3"), ("--", "-", ":"), strict=True)
+]
 
 
 def plot_fits(
@@ -34,18 +41,21 @@ def plot_fits(
     matplotlib.axes.Axes
         The axes.
     """
+    x = along("x", x)
+    target = heights(x.size)("target", target)
+    styles = [
+        {"color": color, "linestyle": style, "linewidth": 2.5}
+        for color, style in zip((COLORS[3], COLORS[0], COLORS[2]), ("-", "--", "-."), strict=True)
+    ]
+    curves = named("fits", fits, heights(x.size), styles)
     ax = axes_or_new(ax)
-    x = np.asarray(x)
     ax.fill_between(x, 0, target, color="0.8")
-    styles = zip((COLORS[3], COLORS[0], COLORS[2]), ("-", "--", "-."), strict=True)
-    for (name, density), (color, style) in zip(fits.items(), styles, strict=False):
-        ax.plot(x, density, color=color, linestyle=style, linewidth=2.5, label=name)
-    colors = ["0.45", *(line.get_color() for line in ax.lines)]
-    curves = {"target": np.asarray(target), **{k: np.asarray(v) for k, v in fits.items()}}
-    for (name, density), color in zip(curves.items(), colors, strict=False):
+    draw(ax, x, curves)
+    for name, density, style in [("target", target, {"color": "0.45"}), *curves]:
         top = (x[density.argmax()], density.max())
+        color = style["color"]
         ax.annotate(name, top, (0, 6), textcoords="offset points", ha="center", color=color)
-    highest = max(density.max() for density in curves.values())
+    highest = max(density.max() for density in (target, *(density for _, density, _ in curves)))
     ax.set(xlabel="x", ylabel="density", ylim=(0, 1.2 * highest), xlim=(x[0], x[-1]))
     return ax
 
@@ -76,15 +86,18 @@ def plot_loss_surface(
     matplotlib.axes.Axes
         The axes.
     """
-    ax = axes_or_new(ax)
+    mean, std = along("mean", mean), along("std", std, above=0)
     # Where a contour meets itself must not depend on the last bit.
-    loss = np.round(np.asarray(loss), 9)
-    lowest = min(kl for _, _, kl in optima)
+    loss = np.round(heights(std.size, mean.size)("loss", loss), 9)
+    minima = heights(None, 3)("optima", optima)
+    _checks.finite("optima", minima)
+    ax = axes_or_new(ax)
+    lowest = min(kl for _, _, kl in minima)
     # Denser towards the bottom, and one close around each minimum, however shallow.
     levels = {*(lowest + np.array([0.3, 0.7, 1.5, 2.5, 4, 7, 12, 20]))}
-    levels |= {kl + 0.04 for _, _, kl in optima}
+    levels |= {kl + 0.04 for _, _, kl in minima}
     ax.contour(mean, std, loss, levels=sorted(levels), colors="0.55", linewidths=0.8)
-    for m, s, kl in optima:
+    for m, s, kl in minima:
         best = kl < lowest + 1e-6
         ax.plot(
             m,
@@ -107,7 +120,7 @@ def plot_loss_surface(
     ticks = [0.5, 1, 2, 4, 8]
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-    ax.set_ylim(np.min(np.asarray(std)), np.max(np.asarray(std)))
+    ax.set_ylim(std.min(), std.max())
     return ax
 
 
@@ -135,17 +148,16 @@ def plot_branches(
     matplotlib.axes.Axes
         The axes.
     """
-    ax = axes_or_new(ax)
-    styles = zip((COLORS[0], COLORS[3], "0.3"), ("--", "-", ":"), strict=True)
-    for (name, value), (color, style) in zip(branches.items(), styles, strict=False):
-        ax.plot(separation, value, color=color, linestyle=style, linewidth=2, label=name)
+    separation = along("separation", separation)
     # One above to the left, one below to the right, out of the way of rising curves.
     places = ((-16, 40), "right"), ((16, -44), "left")
-    for (name, point), (offset, side) in zip(marks.items(), places, strict=False):
-        ax.plot(*point, "o", color="black", markersize=5)
+    marked = named("marks", marks, point, places)
+    ax = draw(ax, separation, named("branches", branches, heights(separation.size), _KINDS))
+    for name, place, (offset, side) in marked:
+        ax.plot(*place, "o", color="black", markersize=5)
         ax.annotate(
-            f"{name} {point[0]:.2f}",
-            point,
+            f"{name} {place[0]:.2f}",
+            place,
             offset,
             textcoords="offset points",
             ha=side,
@@ -175,10 +187,8 @@ def plot_descent(
     matplotlib.axes.Axes
         The axes.
     """
-    ax = axes_or_new(ax)
-    styles = zip((COLORS[0], COLORS[3]), ("--", "-"), strict=True)
-    for (name, value), (color, style) in zip(divergences.items(), styles, strict=False):
-        ax.plot(steps, value, color=color, linestyle=style, linewidth=2, label=name)
+    steps = along("steps", steps)
+    ax = draw(ax, steps, named("divergences", divergences, heights(steps.size), _KINDS[:2]))
     ax.set(yscale="log", xlabel="gradient steps", ylabel="divergence (nats)")
     ax.legend()
     return ax

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from kltutorial import _checks
+from kltutorial.plotting._data import along, heights, texts
 from kltutorial.plotting._style import COLORS, axes_or_new
 
 __all__ = ["plot_evidence", "plot_inequality", "plot_terms"]
@@ -28,8 +30,8 @@ def plot_inequality(r: ArrayLike, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         The axes.
     """
+    r = along("r", r, above=0)
     ax = axes_or_new(ax)
-    r = np.asarray(r)
     ax.plot(r, r - 1, color=COLORS[0], linestyle="--")
     ax.plot(r, np.log(r), color=COLORS[3])
     ax.fill_between(r, np.log(r), r - 1, color="0.85")
@@ -61,6 +63,11 @@ def plot_terms(
     matplotlib.axes.Axes
         The axes.
     """
+    textbook = along("textbook", textbook)
+    shifted = heights(textbook.size)("shifted", shifted)
+    texts("names", names)
+    if len(names) != textbook.size:
+        raise ValueError(f"names must be {textbook.size}, one per outcome, got {len(names)}")
     ax = axes_or_new(ax)
     place = np.arange(len(names))
     ax.bar(place - 0.2, textbook, 0.38, color=COLORS[0], label=r"$p\,\log(p/q)$")
@@ -99,8 +106,11 @@ def plot_evidence(paths: ArrayLike, slope: float, threshold: float, ax: Axes | N
     matplotlib.axes.Axes
         The axes.
     """
+    paths = heights(None, None)("paths", paths)
+    _checks.finite("paths", paths)
+    slope = _checks.finite_real("slope", slope)
+    threshold = _checks.finite_real("threshold", threshold)
     ax = axes_or_new(ax)
-    paths = np.asarray(paths)
     samples = np.arange(1, paths.shape[1] + 1)
     ax.plot(samples, paths.T, color="0.7", linewidth=0.8)
     ax.plot(samples, slope * samples, color=COLORS[3], linewidth=2.5, label="KL × samples")

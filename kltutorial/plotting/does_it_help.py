@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from kltutorial.plotting._style import SERIES, axes_or_new, legend_above
+from kltutorial import _checks
+from kltutorial.plotting._data import coordinates, named
+from kltutorial.plotting._style import SERIES, axes_or_new, draw, legend_above
 
 __all__ = ["plot_against_kl"]
 
@@ -31,9 +33,11 @@ def plot_against_kl(
     matplotlib.axes.Axes
         The axes.
     """
+    _checks.text("quantity", quantity)
+    series = named("curves", curves, coordinates, SERIES)
     ax = axes_or_new(ax)
-    for (name, (divergence, values)), style in zip(curves.items(), SERIES, strict=False):
-        ax.plot(divergence, values, label=name, linewidth=2, **style)
+    for name, (divergence, values), style in series:
+        draw(ax, divergence, [(name, values, style)])
     ax.axhline(0, color="0.6", linewidth=0.8)
     ax.set(xlabel=r"KL($\pi$‖$\pi_{\mathrm{ref}}$) in nats", ylabel=quantity)
     legend_above(ax)

@@ -8,7 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from kltutorial.plotting._style import STYLES, axes_or_new, estimator_label, legend_above
+from kltutorial import _checks
+from kltutorial.plotting._data import along, heights, named, point
+from kltutorial.plotting._style import STYLES, axes_or_new, draw, legend_above
 
 __all__ = [
     "plot_penalties",
@@ -37,9 +39,8 @@ def plot_penalties(
     matplotlib.axes.Axes
         The axes.
     """
-    ax = axes_or_new(ax)
-    for name, value in values.items():
-        ax.plot(log_r, value, label=estimator_label(name), linewidth=2, **STYLES[name])
+    log_r = along("log_r", log_r)
+    ax = draw(ax, log_r, named("values", values, heights(log_r.size), STYLES))
     ax.axhline(0, color="0.6", linewidth=0.8)
     ax.set(xlabel=r"$\log r = \log q - \log p$ of the sample (nats)", ylabel="its estimate (nats)")
     ax.legend()
@@ -70,14 +71,14 @@ def plot_relative_deviation(
     matplotlib.axes.Axes
         The axes.
     """
-    ax = axes_or_new(ax)
-    for name, value in deviations.items():
-        ax.plot(kl, value, label=estimator_label(name), linewidth=2, **STYLES[name])
-    for point in crossings.values():
-        ax.plot(*point, "o", color="black", markersize=4)
-    if crossings:
-        note = "\n".join(f"{name} at {point[0]:.3f}" for name, point in crossings.items())
-        place = np.mean(list(crossings.values()), axis=0)
+    kl = along("kl", kl)
+    marks = {name: place for name, place, _ in named("crossings", crossings, point, range(9))}
+    ax = draw(ax, kl, named("deviations", deviations, heights(kl.size), STYLES))
+    for place in marks.values():
+        ax.plot(*place, "o", color="black", markersize=4)
+    if marks:
+        note = "\n".join(f"{name} at {place[0]:.3f}" for name, place in marks.items())
+        place = np.mean(list(marks.values()), axis=0)
         arrow = {"arrowstyle": "-", "color": "0.5"}
         ax.annotate(note, place, (-55, 62), textcoords="offset points", arrowprops=arrow)
     ax.set(
@@ -111,10 +112,10 @@ def plot_variance_parabola(
     matplotlib.axes.Axes
         The axes.
     """
+    weights = along("weights", weights)
+    curves = named("variances", variances, heights(weights.size), ("-", "--", "-."))
     ax = axes_or_new(ax)
-    weights = np.asarray(weights)
-    for (name, values), style in zip(variances.items(), ("-", "--", "-."), strict=False):
-        values = np.asarray(values)
+    for name, values, style in curves:
         (line,) = ax.plot(weights, values, label=name, linewidth=2, linestyle=style)
         lowest = int(np.argmin(values))
         ax.plot(weights[lowest], values[lowest], "o", color=line.get_color())
@@ -152,8 +153,11 @@ def plot_running_means(
     matplotlib.axes.Axes
         The axes.
     """
+    n = along("n", n)
+    means = heights(None, n.size)("means", means)
+    truth = _checks.positive_real("truth", truth)
     ax = axes_or_new(ax)
-    ax.plot(n, np.asarray(means).T, color=STYLES["k3"]["color"], linewidth=0.8, alpha=0.6)
+    ax.plot(n, means.T, color=STYLES["k3"]["color"], linewidth=0.8, alpha=0.6)
     ax.axhline(truth, color="black", linestyle="--", label="true divergence")
     ax.set(xscale="log", xlabel="samples", ylabel="running mean of k3 (nats)", ylim=(0, 3 * truth))
     ax.legend()

@@ -8,7 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from kltutorial.plotting._style import DIVERGENCES, axes_or_new, legend_above
+from kltutorial import _checks
+from kltutorial.plotting._data import along, heights, named
+from kltutorial.plotting._style import DIVERGENCES, STYLES, axes_or_new, draw, legend_above
 
 __all__ = ["plot_chords", "plot_generators", "plot_local_divergences"]
 
@@ -31,9 +33,8 @@ def plot_generators(u: ArrayLike, values: Mapping[str, ArrayLike], ax: Axes | No
     matplotlib.axes.Axes
         The axes.
     """
-    ax = axes_or_new(ax)
-    for name, value in values.items():
-        ax.plot(u, value, linewidth=2, **DIVERGENCES[name])
+    u = along("u", u)
+    ax = draw(ax, u, named("values", values, heights(u.size), DIVERGENCES))
     ax.axhline(0, color="0.6", linewidth=0.8)
     ax.set(
         xlabel="ratio $u = p/q$ of an outcome", ylabel="its price $f(u)/f''(1)$", ylim=(-0.05, 1)
@@ -67,16 +68,23 @@ def plot_chords(
     matplotlib.axes.Axes
         The axes.
     """
+    u = along("u", u)
+    styles = {"kl": {**DIVERGENCES["kl"], "label": "KL (k1, k3)"}, "k2": STYLES["k2"]}
+    series = named("curves", curves, heights(u.size), styles)
+    points = {name: value for name, value, _ in named("chords", chords, heights(2, 3), styles)}
+    if points.keys() != curves.keys():
+        raise ValueError(f"chords must have the names of curves, {', '.join(curves)}")
+    for name, value in points.items():
+        _checks.finite(f"chords[{name!r}]", value)
     ax = axes_or_new(ax)
-    for name, curve in curves.items():
-        style = {**DIVERGENCES[name], "label": {"kl": "KL (k1, k3)"}.get(name, name)}
-        ax.plot(u, curve, linewidth=2, **style)
-        ratios, heights = np.asarray(chords[name])
-        ax.plot(ratios[[0, 2]], heights[[0, 2]], "o-", color="0.3", linewidth=1, markersize=4)
-        before = np.interp(ratios[1], ratios[[0, 2]], heights[[0, 2]])
+    for name, curve, style in series:
+        draw(ax, u, [(name, curve, style)])
+        ratios, prices = points[name]
+        ax.plot(ratios[[0, 2]], prices[[0, 2]], "o-", color="0.3", linewidth=1, markersize=4)
+        before = np.interp(ratios[1], ratios[[0, 2]], prices[[0, 2]])
         ax.annotate(
             "",
-            (ratios[1], heights[1]),
+            (ratios[1], prices[1]),
             (ratios[1], before),
             arrowprops={"arrowstyle": "-|>", "color": style["color"], "shrinkA": 0, "shrinkB": 0},
         )
@@ -107,9 +115,8 @@ def plot_local_divergences(
     matplotlib.axes.Axes
         The axes.
     """
-    ax = axes_or_new(ax)
-    for name, value in divergences.items():
-        ax.plot(steps, value, linewidth=2, **DIVERGENCES[name])
+    steps = along("steps", steps)
+    ax = draw(ax, steps, named("divergences", divergences, heights(steps.size), DIVERGENCES))
     ax.set(
         xscale="log",
         yscale="log",

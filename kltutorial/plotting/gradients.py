@@ -9,7 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from kltutorial.plotting._style import COLORS, axes_or_new
+from kltutorial import _checks
+from kltutorial._checks import FloatArray
+from kltutorial.plotting._data import along, heights, named
+from kltutorial.plotting._style import COLORS, axes_or_new, draw
 
 __all__ = ["plot_coefficients", "plot_leash", "plot_pull"]
 
@@ -42,9 +45,8 @@ def plot_coefficients(
     matplotlib.axes.Axes
         The axes.
     """
-    ax = axes_or_new(ax)
-    for (name, values), style in zip(coefficients.items(), _USES, strict=False):
-        ax.plot(log_ratio, values, label=name, linewidth=2, **style)
+    log_ratio = along("log_ratio", log_ratio)
+    ax = draw(ax, log_ratio, named("coefficients", coefficients, heights(log_ratio.size), _USES))
     ax.axhline(0, color="0.6", linewidth=0.8)
     ax.axvline(0, color="0.6", linewidth=0.8)
     ax.set(
@@ -71,9 +73,9 @@ def plot_leash(divergences: Mapping[str, ArrayLike], ax: Axes | None = None) -> 
     matplotlib.axes.Axes
         The axes, with a logarithmic scale.
     """
+    paths = named("divergences", divergences, _one_or_more_runs, _USES)
     ax = axes_or_new(ax)
-    for (name, values), style in zip(divergences.items(), _USES, strict=False):
-        runs = np.reshape(values, (len(np.asarray(values)), -1)).T
+    for name, runs, style in paths:
         width = 2.5 if len(runs) == 1 else 1.3
         for number, run in enumerate(runs):
             label = "_" if number else name
@@ -110,10 +112,10 @@ def plot_pull(
     matplotlib.axes.Axes
         The axes.
     """
-    ax = axes_or_new(ax)
+    chance = along("chance", chance)
     # The first and the last look, as of k1 and k3 in the reward in the figures of five.
-    for (name, values), style in zip(pulls.items(), (_USES[0], _USES[-1]), strict=False):
-        ax.plot(chance, values, label=name, linewidth=2, **style)
+    reference = _checks.finite_real("reference", reference)
+    ax = draw(ax, chance, named("pulls", pulls, heights(chance.size), (_USES[0], _USES[-1])))
     ax.axhline(0, color="0.6", linewidth=0.8)
     ax.axvline(reference, color="0.6", linewidth=0.8)
     ax.set(
@@ -122,6 +124,15 @@ def plot_pull(
     )
     _legend(ax)
     return ax
+
+
+def _one_or_more_runs(name: str, values: ArrayLike) -> FloatArray:
+    """Return paths of shape (runs, steps + 1)."""
+    array = _checks.as_float_array(name, values)
+    _checks.non_empty(name, array)
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{name} must have shape (steps + 1,) or (steps + 1, runs)")
+    return np.atleast_2d(array.T)
 
 
 def _legend(ax: Axes) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from kltutorial.plotting._style import SERIES, axes_or_new, draw_series, legend_above
+from kltutorial import _checks
+from kltutorial.plotting._data import along, heights, named
+from kltutorial.plotting._style import SERIES, axes_or_new, draw, legend_above
 
 __all__ = ["plot_clip", "plot_logged", "plot_training"]
 
@@ -30,8 +31,8 @@ def plot_clip(ratio: ArrayLike, gains: Mapping[str, ArrayLike], ax: Axes | None 
     matplotlib.axes.Axes
         The axes.
     """
-    ax = axes_or_new(ax)
-    draw_series(ax, ratio, gains)
+    ratio = along("ratio", ratio)
+    ax = draw(ax, ratio, named("gains", gains, heights(ratio.size), SERIES))
     ax.axhline(0, color="0.6", linewidth=0.8)
     ax.axvline(1, color="0.6", linewidth=0.8, linestyle=":")
     ax.set(
@@ -63,9 +64,11 @@ def plot_training(
     matplotlib.axes.Axes
         The axes.
     """
+    steps = along("steps", steps)
+    settings = named("runs", runs, heights(None, steps.size), SERIES)
+    _checks.text("quantity", quantity)
     ax = axes_or_new(ax)
-    for (name, values), style in zip(runs.items(), SERIES, strict=False):
-        values = np.asarray(values)
+    for name, values, style in settings:
         ax.fill_between(
             steps, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.2, lw=0
         )
@@ -97,12 +100,17 @@ def plot_logged(
     matplotlib.axes.Axes
         The axes.
     """
+    steps = along("steps", steps)
+    curves = named("exact", exact, heights(steps.size), SERIES)
+    dots = {name: value for name, value, _ in named("logged", logged, heights(steps.size), "os^")}
+    if dots.keys() != exact.keys():
+        raise ValueError(f"logged must have the names of exact, {', '.join(exact)}")
     ax = axes_or_new(ax)
-    for (name, values), style, marker in zip(exact.items(), SERIES, "os^", strict=False):
+    for (name, values, style), marker in zip(curves, "os^", strict=False):
         ax.plot(steps, values, label=f"{name}, exact", linewidth=2, **style)
         ax.plot(
             steps,
-            logged[name],
+            dots[name],
             marker,
             color=style["color"],
             markersize=4,

@@ -9,7 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from kltutorial.plotting._style import axes_or_new, draw_series, legend_above
+from kltutorial import _checks
+from kltutorial.plotting._data import along, heights, named, texts
+from kltutorial.plotting._style import SERIES, axes_or_new, draw, legend_above
 
 __all__ = ["plot_growth", "plot_tree"]
 
@@ -32,22 +34,27 @@ def plot_tree(to_go: Sequence[ArrayLike], tokens: Sequence[str], ax: Axes | None
     matplotlib.axes.Axes
         The axes.
     """
+    texts("tokens", tokens)
+    if not isinstance(to_go, Sequence) or not to_go:
+        raise ValueError(f"to_go must be a sequence of arrays, got {to_go!r}")
+    levels = [heights(len(tokens) ** t)(f"to_go[{t}]", each) for t, each in enumerate(to_go)]
+    depth = np.repeat(np.arange(len(levels)), [level.size for level in levels])
+    values = np.concatenate(levels)
+    _checks.finite("to_go", values)
     ax = axes_or_new(ax)
-    heights = [-(np.arange(np.size(v)) + 0.5) / np.size(v) for v in to_go]
-    for t in range(1, len(to_go)):
-        for child, height in enumerate(heights[t]):
+    places = [-(np.arange(level.size) + 0.5) / level.size for level in levels]
+    for t in range(1, len(levels)):
+        for child, height in enumerate(places[t]):
             parent, token = divmod(child, len(tokens))
-            ends = heights[t - 1][parent], height
+            ends = places[t - 1][parent], height
             ax.plot([t - 1, t], ends, color="0.6", linewidth=1.5, zorder=1)
             label = {"facecolor": "white", "edgecolor": "none", "boxstyle": "round,pad=0.15"}
             ax.text(t - 0.5, sum(ends) / 2, tokens[token], ha="center", va="center", bbox=label)
-    depth = np.repeat(np.arange(len(to_go)), [np.size(v) for v in to_go])
-    values = np.concatenate([np.ravel(v) for v in to_go])
     color_map, top = plt.get_cmap("Blues"), max(values.max(), 1e-12)
     ax.scatter(
-        depth, np.concatenate(heights), s=1100, c=color_map(values / top), edgecolor="0.3", zorder=2
+        depth, np.concatenate(places), s=1100, c=color_map(values / top), edgecolor="0.3", zorder=2
     )
-    for x, y, value in zip(depth, np.concatenate(heights), values, strict=True):
+    for x, y, value in zip(depth, np.concatenate(places), values, strict=True):
         ink = "white" if value > top / 2 else "black"
         ax.text(float(x), float(y), f"{value:.3g}", color=ink, ha="center", va="center", zorder=3)
     ax.set(
@@ -90,8 +97,10 @@ def plot_growth(
     matplotlib.axes.Axes
         The axes.
     """
-    ax = axes_or_new(ax)
-    draw_series(ax, lengths, curves)
+    lengths = along("lengths", lengths, above=0)
+    _checks.text("quantity", quantity)
+    _checks.boolean("log", log)
+    ax = draw(ax, lengths, named("curves", curves, heights(lengths.size), SERIES))
     ax.set(xlabel="length (tokens)", ylabel=quantity, xscale="log")
     if log:
         ax.set_yscale("log")
