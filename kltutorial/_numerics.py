@@ -45,16 +45,24 @@ def log(x: Array) -> Array:
         return namespace(x).log(x)
 
 
-def log_ratio(numerator: Array, denominator: Array) -> Array:
-    """log(numerator / denominator), with all digits also where the two nearly agree."""
+def log_ratio(numerator: Array, denominator: Array, difference: Array | None = None) -> Array:
+    """log(numerator / denominator) to 3 units in the last place, wherever the two are.
+
+    Their `difference` can be given, if it is known better than the two are.
+    """
     xp = namespace(numerator, denominator)
-    # The difference of numbers within a factor of two is exact, so log1p loses nothing.
-    near = xp.abs(numerator - denominator) < 0.5 * denominator
-    # Both branches get numbers that do no harm where the other is used: a NaN there would be
-    # one in the gradient, too.
-    relative = xp.where(near, numerator - denominator, 0.0) / xp.where(near, denominator, 1.0)
-    far = log(xp.where(near, 1.0, numerator)) - log(xp.where(near, 1.0, denominator))
-    return xp.where(near, xp.log1p(relative), far)
+    difference = numerator - denominator if difference is None else difference
+    below = numerator < denominator
+    small, large = xp.where(below, numerator, denominator), xp.where(below, denominator, numerator)
+    gap = xp.where(below, -difference, difference)
+    with np.errstate(all="ignore"):
+        near = gap / small < 2**20
+        # Both branches get numbers that do no harm where the other is used: a NaN there would
+        # be one in the gradient, too.  Far off, large / small**2 could overflow in it.
+        excess = xp.where(near, gap, 0.0) / xp.where(near, small, 1.0)
+        root = xp.where(near, 1.0, large) ** 0.25 / xp.where(near, 1.0, small) ** 0.25
+        size = xp.where(near, xp.log1p(excess), 4 * xp.log(root))
+    return xp.where(below, -size, size)
 
 
 def log_sum_exp(x: Array) -> Array:

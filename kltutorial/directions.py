@@ -84,17 +84,16 @@ class NormalMixture:
     def __init__(
         self, means: ArrayLike, stds: ArrayLike = 1.0, weights: ArrayLike | None = None
     ) -> None:
-        self.means = _checks.real_array("means", means)
+        self.means = _real("means", means)
         if self.means.ndim != 1:
             raise ValueError(f"means must have shape (bumps,), got {self.means.shape}")
-        stds = _checks.positive("stds", stds)
-        if stds.ndim == 0:
-            stds = np.full(self.means.shape, stds)
-        _checks.same_shape("means", self.means, "stds", stds)
-        self.stds = stds
+        stds = _real("stds", stds, _checks.positive)
+        self.stds = np.full(self.means.shape, stds) if stds.ndim == 0 else stds
+        _checks.same_shape("means", self.means, "stds", self.stds)
         if weights is None:
             weights = np.full(self.means.shape, 1 / self.means.size)
-        self.weights = _checks.probabilities("weights", weights, -1)
+        _, weights = _checks.distributions(-1, weights=weights)
+        self.weights = _checks.as_float_array("weights", weights)
         _checks.same_shape("means", self.means, "weights", self.weights)
 
     def log_density(self, x: ArrayLike) -> FloatArray:
@@ -122,7 +121,7 @@ class NormalMixture:
         >>> print(f"{NormalMixture([0.0]).log_density(40.0):.4f}")
         -800.9189
         """
-        x = _checks.real_array("x", x)
+        x = _real("x", x)
         one_per_bump = (-1, *[1] * x.ndim)
         z = (x - self.means.reshape(one_per_bump)) / self.stds.reshape(one_per_bump)
         heights = log(self.weights) - np.log(self.stds) - _LOG_ROOT_TWO_PI
@@ -168,7 +167,7 @@ def forward_fit(log_density: LogDensity, *, bounds: tuple[float, float]) -> Norm
     Derived in :doc:`Forward and reverse KL </book/directions>`.
     """
     _checks.function("log_density", log_density)
-    interval = _checks.real_array("bounds", bounds)
+    interval = _real("bounds", bounds)
     if interval.shape != (2,) or interval[0] >= interval[1]:
         raise ValueError(f"bounds must be (low, high) with low < high, got {bounds}")
     low, high = interval.tolist()
@@ -232,7 +231,7 @@ def kl_from_normal(mean: ArrayLike, std: ArrayLike, log_density: LogDensity) -> 
     ----------
     Derived in :doc:`Forward and reverse KL </book/directions>`.
     """
-    mean, std = _checks.real_array("mean", mean), _checks.positive("std", std)
+    mean, std = _real("mean", mean), _real("std", std, _checks.positive)
     shape = _checks.broadcast("mean and std", mean, std)
     _checks.function("log_density", log_density)
     pairs = zip(np.broadcast_to(mean, shape).flat, np.broadcast_to(std, shape).flat, strict=True)
@@ -340,15 +339,21 @@ def _moments(log_density: LogDensity, mean: float, std: float, count: int) -> Fl
     return _integrate(terms, -_REACH, _REACH)
 
 
+def _real(
+    name: str, value: ArrayLike, check: Callable[[str, FloatArray], None] = _checks.filled
+) -> FloatArray:
+    array = _checks.as_float_array(name, value)
+    check(name, array)
+    return array
+
+
 def _evaluate(log_density: LogDensity, x: FloatArray) -> FloatArray:
     values = _checks.as_float_array("log_density", log_density(x))
     if values.shape != x.shape:
         raise ValueError(
             f"log_density must return one value per point, got {values.shape} for {x.shape}"
         )
-    _checks.no_nan("log_density", values)
-    if (values == np.inf).any():
-        raise ValueError("log_density must not contain +inf")
+    _checks.below_infinity("log_density", values)
     return values
 
 
