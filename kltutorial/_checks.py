@@ -108,6 +108,13 @@ def as_float_array(name: str, value: ArrayLike) -> FloatArray:
     return array
 
 
+def real_array(name: str, value: ArrayLike) -> FloatArray:
+    """`value` as a floating NumPy array; raise if it is empty or an entry is not finite."""
+    array = as_float_array(name, value)
+    filled(name, array)
+    return array
+
+
 def shape(array: Array) -> tuple[int, ...]:
     """Return the shape of `array` as a tuple, which prints alike in every library."""
     return tuple(array.shape)

@@ -84,10 +84,11 @@ class NormalMixture:
     def __init__(
         self, means: ArrayLike, stds: ArrayLike = 1.0, weights: ArrayLike | None = None
     ) -> None:
-        self.means = _real("means", means)
+        self.means = _checks.real_array("means", means)
         if self.means.ndim != 1:
             raise ValueError(f"means must have shape (bumps,), got {self.means.shape}")
-        stds = _real("stds", stds, _checks.positive)
+        stds = _checks.real_array("stds", stds)
+        _checks.positive("stds", stds)
         self.stds = np.full(self.means.shape, stds) if stds.ndim == 0 else stds
         _checks.same_shape("means", self.means, "stds", self.stds)
         if weights is None:
@@ -121,7 +122,7 @@ class NormalMixture:
         >>> print(f"{NormalMixture([0.0]).log_density(40.0):.4f}")
         -800.9189
         """
-        x = _real("x", x)
+        x = _checks.real_array("x", x)
         one_per_bump = (-1, *[1] * x.ndim)
         z = (x - self.means.reshape(one_per_bump)) / self.stds.reshape(one_per_bump)
         heights = log(self.weights) - np.log(self.stds) - _LOG_ROOT_TWO_PI
@@ -167,7 +168,7 @@ def forward_fit(log_density: LogDensity, *, bounds: tuple[float, float]) -> Norm
     Derived in :doc:`Forward and reverse KL </book/directions>`.
     """
     _checks.function("log_density", log_density)
-    interval = _real("bounds", bounds)
+    interval = _checks.real_array("bounds", bounds)
     if interval.shape != (2,) or interval[0] >= interval[1]:
         raise ValueError(f"bounds must be (low, high) with low < high, got {bounds}")
     low, high = interval.tolist()
@@ -231,7 +232,8 @@ def kl_from_normal(mean: ArrayLike, std: ArrayLike, log_density: LogDensity) -> 
     ----------
     Derived in :doc:`Forward and reverse KL </book/directions>`.
     """
-    mean, std = _real("mean", mean), _real("std", std, _checks.positive)
+    mean, std = _checks.real_array("mean", mean), _checks.real_array("std", std)
+    _checks.positive("std", std)
     shape = _checks.broadcast("mean and std", mean, std)
     _checks.function("log_density", log_density)
     pairs = zip(np.broadcast_to(mean, shape).flat, np.broadcast_to(std, shape).flat, strict=True)
@@ -337,14 +339,6 @@ def _moments(log_density: LogDensity, mean: float, std: float, count: int) -> Fl
         )
 
     return _integrate(terms, -_REACH, _REACH)
-
-
-def _real(
-    name: str, value: ArrayLike, check: Callable[[str, FloatArray], None] = _checks.filled
-) -> FloatArray:
-    array = _checks.as_float_array(name, value)
-    check(name, array)
-    return array
 
 
 def _evaluate(log_density: LogDensity, x: FloatArray) -> FloatArray:

@@ -65,9 +65,7 @@ def entropy(p: Array, *, axis: int = -1, base: float | None = None) -> Array:
     return _in_base(_code_length(p, p), base)
 
 
-def cross_entropy(
-    p: Array, q: Array, *, axis: int = -1, base: float | None = None
-) -> Array:
+def cross_entropy(p: Array, q: Array, *, axis: int = -1, base: float | None = None) -> Array:
     r"""Cross-entropy :math:`H(p, q) = -\sum_x p(x) \log q(x)`.
 
     The expected code length, or loss, when outcomes come from `p` and are coded, or predicted,
@@ -109,9 +107,7 @@ def cross_entropy(
     return _in_base(_code_length(p, q), base)
 
 
-def kl_divergence(
-    p: Array, q: Array, *, axis: int = -1, base: float | None = None
-) -> Array:
+def kl_divergence(p: Array, q: Array, *, axis: int = -1, base: float | None = None) -> Array:
     r"""Kullback–Leibler divergence :math:`\mathrm{KL}(p \| q) = \sum_x p \log (p / q)`.
 
     The sum is formed from the terms :math:`p \log(p/q) - p + q`, none of which is negative, so
@@ -221,9 +217,7 @@ def kl_from_logits(p_logits: Array, q_logits: Array, *, axis: int = -1) -> Array
     return +xp.where(impossible, xp.inf, total)
 
 
-def kl_normal(
-    mean_p: Array, std_p: Array, mean_q: Array, std_q: Array
-) -> Array:
+def kl_normal(mean_p: Array, std_p: Array, mean_q: Array, std_q: Array) -> Array:
     r"""KL divergence of two normal distributions, :math:`\mathrm{KL}(p \| q)`.
 
     With :math:`v = \sigma_p^2 / \sigma_q^2` it is
@@ -354,9 +348,7 @@ def kl_exponential(rate_p: Array, rate_q: Array) -> Array:
     return _ratio_gap(rate_q, rate_p, 1)
 
 
-def kl_multivariate_normal(
-    mean_p: Array, cov_p: Array, mean_q: Array, cov_q: Array
-) -> Array:
+def kl_multivariate_normal(mean_p: Array, cov_p: Array, mean_q: Array, cov_q: Array) -> Array:
     r"""KL divergence of two multivariate normal distributions.
 
     With :math:`\lambda_i` the eigenvalues of :math:`\Sigma_q^{-1} \Sigma_p` it is
@@ -438,8 +430,6 @@ def _pointwise_kl(p: Array, q: Array, difference: Array | None = None) -> Array:
     """Return p log(p/q) - p + q of each pair; `difference` is q - p, if it is known better."""
     xp = namespace(p, q)
     possible = p > 0  # elsewhere log_ratio gets what does no harm to a gradient
-    if difference is not None:
-        difference = xp.where(possible, difference, 0.0)
     log_r = log_ratio(xp.where(possible, q, 1.0), xp.where(possible, p, 1.0), difference)
     return _kl_terms(p, q, log_r)
 

@@ -109,9 +109,7 @@ class FDivergence:
             return float(self.f(np.zeros(1))[0]) + self.recession
 
 
-def f_divergence(
-    p: Array, q: Array, f: str | FDivergence | Function, *, axis: int = -1
-) -> Array:
+def f_divergence(p: Array, q: Array, f: str | FDivergence | Function, *, axis: int = -1) -> Array:
     r"""f-divergence of categorical distributions, :math:`D_f(p \| q) = \sum_x q\, f(p/q)`.
 
     An outcome with p = 0 adds q f(0).  One with q = 0 adds :math:`p f'(\infty)`, the limit of
@@ -265,10 +263,8 @@ def bregman_divergence(phi: Function, grad_phi: Function, x: Array, y: Array) ->
     _checks.filled("y", y)
     _checks.broadcast("x and y", x, y)
     x, y = xp.broadcast_arrays(x, y)
-    height, foot, slope = (
-        _returned(name, function(point))
-        for name, function, point in (("phi", phi, x), ("phi", phi, y), ("grad_phi", grad_phi, y))
-    )
+    calls = ("phi", phi, x), ("phi", phi, y), ("grad_phi", grad_phi, y)
+    height, foot, slope = (_returned(name, function(point)) for name, function, point in calls)
     _checks.same_shape("what grad_phi returns", slope, "y", y)
     rise = slope * (x - y)
     if height.shape != x.shape:
@@ -327,12 +323,7 @@ def _terms(f: Function, recession: float, p: Array, q: Array) -> Array:
 
 
 def _member(
-    name: str,
-    perspective: Perspective,
-    df: Function,
-    curvature: float,
-    *,
-    symmetric: bool = False,
+    name: str, perspective: Perspective, df: Function, curvature: float, *, symmetric: bool = False
 ) -> FDivergence:
     """Return the f-divergence with this perspective function: f(u) is its value at (u, 1)."""
     perspective, df = np.errstate(all="ignore")(perspective), np.errstate(all="ignore")(df)
@@ -365,10 +356,6 @@ def _squared_hellinger(p: Array, q: Array) -> Array:
     # The difference of p and q loses nothing; that of their roots would.
     difference = (a - b) / (xp.sqrt(a) + xp.sqrt(b))
     return xp.where(inside, difference * difference, p + q) / 2
-
-
-def _total_variation(p: Array, q: Array) -> Array:
-    return namespace(p, q).abs(p - q) / 2
 
 
 def _chi2(p: Array, q: Array) -> Array:
@@ -440,7 +427,7 @@ F_DIVERGENCES: Mapping[str, FDivergence] = MappingProxyType(
             ),
             _member(
                 "total_variation",
-                _total_variation,
+                lambda p, q: namespace(p, q).abs(p - q) / 2,
                 lambda u: namespace(u).sign(u - 1) / 2,
                 math.inf,
                 symmetric=True,

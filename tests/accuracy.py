@@ -74,7 +74,9 @@ def pairs(largest: float = LARGEST) -> list[tuple[float, float]]:
 def ratios() -> list[tuple[float]]:
     """Ratios of all sizes, and near 1."""
     # Twice the largest number is none.
-    return sorted({(x,) for pair in pairs(LARGEST / 2) for x in pair} | {(1 - d,) for d in NEAR[:9]})
+    return sorted(
+        {(x,) for pair in pairs(LARGEST / 2) for x in pair} | {(1 - d,) for d in NEAR[:9]}
+    )
 
 
 def normals() -> Iterable[tuple[float, ...]]:

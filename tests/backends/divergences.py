@@ -30,10 +30,10 @@ MASKED = {
     "q_logits": np.array([0.0, 0.75, -0.5, -np.inf]),
 }
 NORMAL = {
-    "mean_p": np.array([0.0, 1.0, -3.0]),
+    "mean_p": np.array([0.0, 1.0, -1.0]),
     "std_p": np.array([1.0, 0.5, 2.0]),
     "mean_q": np.array([[0.25], [1.0]]),
-    "std_q": np.array([1.0, 0.75, 2.5]),
+    "std_q": np.array([1.0, 1.5, 2.5]),
 }
 VECTORS = {
     "mean_p": np.array([0.0, 1.0]),
