@@ -8,7 +8,7 @@ from operator import neg
 
 import numpy as np
 
-from kltutorial._arrays import Array, namespace
+from kltutorial._arrays import Array, detach, namespace
 
 __all__: list[str] = []
 
@@ -45,6 +45,12 @@ def log(x: Array) -> Array:
         return namespace(x).log(x)
 
 
+def quotient(a: Array, b: Array) -> Array:
+    """Return a / b, whose derivative then needs no 1 / b**2: for a small b, that overflows."""
+    scale = detach(b)
+    return (a / scale) / (b / scale)
+
+
 def log_ratio(numerator: Array, denominator: Array, difference: Array | None = None) -> Array:
     """log(numerator / denominator) to 3 units in the last place, wherever the two are.
 
@@ -59,7 +65,7 @@ def log_ratio(numerator: Array, denominator: Array, difference: Array | None = N
         near = gap / small < 2**20
         # Both branches get numbers that do no harm where the other is used: a NaN there would
         # be one in the gradient, too.  Far off, large / small**2 could overflow in it.
-        excess = xp.where(near, gap, 0.0) / xp.where(near, small, 1.0)
+        excess = quotient(xp.where(near, gap, 0.0), xp.where(near, small, 1.0))
         root = xp.where(near, 1.0, large) ** 0.25 / xp.where(near, 1.0, small) ** 0.25
         size = xp.where(near, xp.log1p(excess), 4 * xp.log(root))
     return xp.where(below, -size, size)

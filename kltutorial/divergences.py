@@ -12,7 +12,7 @@ import numpy as np
 
 from kltutorial import _checks
 from kltutorial._arrays import Array, floats, namespace
-from kltutorial._numerics import exp_gap, log, log_ratio, log_sum_exp
+from kltutorial._numerics import exp_gap, log, log_ratio, log_sum_exp, quotient
 
 __all__ = [
     "cross_entropy",
@@ -422,7 +422,7 @@ def _ratio_gap(a: Array, b: Array, power: int) -> Array:
     log_r = power * log_ratio(a, b)
     near = xp.abs(log_r) < 1
     with np.errstate(over="ignore", under="ignore"):
-        far = (a / b) ** power - 1 - log_r
+        far = quotient(a, b) ** power - 1 - log_r
     return +xp.where(near, exp_gap(xp.where(near, log_r, 0.0)), far)  # + makes 0-d a number
 
 

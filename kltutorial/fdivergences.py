@@ -19,7 +19,7 @@ import numpy as np
 
 from kltutorial import _checks
 from kltutorial._arrays import Array, fails, floats, namespace
-from kltutorial._numerics import exp_gap, log, log_ratio
+from kltutorial._numerics import exp_gap, log, log_ratio, quotient
 from kltutorial.divergences import _pointwise_kl
 
 __all__ = [
@@ -382,7 +382,8 @@ def _power_gap(a: Array, b: Array, power: float, x: Array) -> Array:
     # Where a/b, its power or its derivative could leave the range of floats, the roots do not.
     limit = math.sqrt(xp.finfo(x.dtype).smallest_normal)
     plain = (max(1, abs(power)) * xp.abs(x) < -math.log(limit)) & (b > limit)
-    raised = xp.where(plain, a / b, xp.sqrt(a) / xp.sqrt(b)) ** power
+    ratio = quotient(xp.where(plain, a, 1.0), xp.where(plain, b, 1.0))
+    raised = xp.where(plain, ratio, xp.sqrt(a) / xp.sqrt(b)) ** power
     far = (xp.where(plain, b * raised, (xp.sqrt(b) * raised) ** 2) - b) / power
     return xp.where(near, b * (xp.expm1(xp.where(near, y, 0.0)) / power), far)
 
