@@ -1,0 +1,70 @@
+"""The same calls with arrays of NumPy, of the array API standard alone, and of JAX."""
+
+from __future__ import annotations
+
+import array_api_strict
+import jax
+import numpy as np
+import pytest
+
+import kltutorial
+from kltutorial import _arrays, _checks
+from tests.backends import CASES
+from tests.backends.checks import Backend, check_compiled, check_gradient, check_values
+
+NUMPY = Backend("numpy", lambda array, dtype: array.astype(dtype), dtypes=("float16", "float64"))
+
+# A device on which nothing is turned into a NumPy array without being asked to.
+DEVICE = array_api_strict.Device("device1")
+STRICT = Backend(
+    "strict",
+    lambda array, dtype: array_api_strict.asarray(
+        array, dtype=getattr(array_api_strict, dtype), device=DEVICE
+    ),
+    lambda array: np.asarray(array.to_device(array_api_strict.Device("CPU_DEVICE"))),
+)
+
+JAX = Backend(
+    "jax",
+    lambda array, dtype: jax.numpy.asarray(array, dtype=dtype),
+    dtypes=("bfloat16", "float32", "float64"),
+    gradients=lambda function, arrays: jax.grad(lambda values: function(**values))(arrays),
+    compiled=jax.jit,
+    precision=lambda dtype: jax.enable_x64(dtype == "float64"),
+)
+
+# Of distributions as functions, of tables, of logs and of code; and what takes only numbers.
+NUMPY_ONLY = {
+    "Finding",
+    "GaussianMixture",
+    "GRPOLoss",
+    "KLEstimate",
+    "TabularLM",
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [(backend, dtype) for backend in (NUMPY, STRICT, JAX) for dtype in backend.dtypes],
+)
+def test_values(name, backend, dtype):
+    check_values(CASES[name], backend, dtype)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.traced])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_compiled_by_jax(name, dtype):
+    check_compiled(CASES[name], JAX, dtype)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.differentiable])
+def test_gradient_of_jax(name):
+    check_gradient(CASES[name], JAX)
+
+
+def test_every_public_function_has_a_case_or_is_for_numpy_alone():
+    cases = {case.function.__name__ for case in CASES.values()}
+    public = {name for name in kltutorial.__all__ if callable(getattr(kltutorial, name))}
+    assert cases.isdisjoint(NUMPY_ONLY)
+    assert cases | NUMPY_ONLY == public
