@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import kltutorial
-from kltutorial import _arrays, _checks
 from tests.backends import CASES
 from tests.backends.checks import Backend, check_compiled, check_gradient, check_values
 
@@ -33,13 +32,34 @@ JAX = Backend(
     precision=lambda dtype: jax.enable_x64(dtype == "float64"),
 )
 
-# Of distributions as functions, of tables, of logs and of code; and what takes only numbers.
+# What computes with NumPy alone: searches, simulations, tables, logs and code.
 NUMPY_ONLY = {
+    "AuditReport",
+    "Clamp",
+    "EstimatorMoments",
+    "FDivergence",
     "Finding",
-    "GaussianMixture",
+    "GRPOAuditReport",
     "GRPOLoss",
     "KLEstimate",
+    "NormalFit",
+    "NormalMixture",
     "TabularLM",
+    "audit_grpo_loss",
+    "audit_kl",
+    "best_of_n_kl_bound",
+    "estimate_kl",
+    "estimate_kl_chunks",
+    "estimator_moments",
+    "example_pair",
+    "follow_penalty",
+    "forward_fit",
+    "kl_from_normal",
+    "leash_example",
+    "optimal_control_variate",
+    "reverse_fit",
+    "sequence_kl_gradient",
+    "shifted_normal_moments",
 }
 
 
