@@ -8,8 +8,6 @@ of a nat in their unit.
 from __future__ import annotations
 
 import math
-from typing import Any
-
 import numpy as np
 
 from kltutorial import _checks
@@ -178,12 +176,11 @@ def best_of_n(ref: Array, reward: Array, n: int) -> Array:
     Derived in :doc:`KL in LLM training </book/alignment>`.
     """
     ref, reward = _one_problem(ref, reward)
-    n = _checks.positive_integer("n", n)
+    times = _checks.real("n", _checks.positive_integer("n", n))
     xp = namespace(ref)
     # F at each outcome and one level below.
     order = xp.argsort(reward)
-    at_most = xp.astype(xp.take(ref, order), widest(xp))
-    at_most = xp.cumulative_sum(at_most, include_initial=True)
+    at_most = xp.cumulative_sum(xp.take(xp.astype(ref, widest(xp)), order), include_initial=True)
     at_most = at_most / at_most[-1]  # 1 + 1e-7 to the power of a large n would be far from 1
     below, here = (
         xp.take(at_most, xp.searchsorted(reward, reward, side=side, sorter=order))
@@ -195,8 +192,9 @@ def best_of_n(ref: Array, reward: Array, n: int) -> Array:
     near = xp.where((t > 0) & (t < 0.5), t, 0.25)
     far = xp.where(t < 0.5, 1.0, t)
     with np.errstate(under="ignore"):
-        ratio = xp.where(t < 0.5, -xp.expm1(n * xp.log1p(-near)) / near, (1 - (1 - far) ** n) / far)
-        more = here ** (n - 1) * xp.where(t > 0, ratio, float(n))
+        careful = -xp.expm1(times * xp.log1p(-near)) / near
+        ratio = xp.where(t < 0.5, careful, (1 - (1 - far) ** times) / far)
+        more = here ** (times - 1) * xp.where(t > 0, ratio, times)
     return ref * xp.astype(more, ref.dtype)
 
 
@@ -316,7 +314,7 @@ def reward_kl_frontier(ref: Array, reward: Array, betas: Array) -> tuple[Array, 
     return kl_divergence(policies, ref), xp.sum(policies * reward, axis=-1)
 
 
-def _tilt(ref: Array, reward: Array, beta: Any) -> Array:
+def _tilt(ref: Array, reward: Array, beta: Array) -> Array:
     """Return the tilted policies of checked arguments that broadcast."""
     xp = namespace(ref)
     possible = ref > 0

@@ -406,12 +406,9 @@ def leash_example() -> tuple[FloatArray, FloatArray]:
 
 
 def _check_use(estimator: str, placement: str, weight: str | None) -> None:
-    for name, value, allowed in (
-        ("estimator", estimator, tuple(_PENALTIES)),
-        ("placement", placement, ("loss", "reward")),
-        ("weight", weight, (None, "ratio", "detached")),
-    ):
-        _checks.choice(name, value, *allowed)
+    _checks.choice("estimator", estimator, *_PENALTIES)
+    _checks.choice("placement", placement, "loss", "reward")
+    _checks.choice("weight", weight, None, "ratio", "detached")
 
 
 def _log_probs(**logits: Array) -> list[Array]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -48,15 +48,15 @@ class GRPOLoss:
     Derived in :doc:`The GRPO formula </book/grpo>`.
     """
 
-    loss: Any
-    policy_loss: Any
-    kl_loss: Any
-    kl: Any
-    clip_fraction: Any
+    loss: Array
+    policy_loss: Array
+    kl_loss: Array
+    kl: Array
+    clip_fraction: Array
 
 
 def group_advantages(
-    rewards: Any, *, normalize_std: bool = True, ddof: int = 0, eps: float = 1e-4
+    rewards: Array, *, normalize_std: bool = True, ddof: int = 0, eps: float = 1e-4
 ) -> Array:
     r"""Advantage of each answer over its group, :math:`\hat A_i = (R_i - \bar R) / (s + \epsilon)`.
 
@@ -125,11 +125,11 @@ def group_advantages(
 
 
 def grpo_loss(
-    logp: Any,
-    logp_old: Any,
-    logp_ref: Any,
-    advantages: Any,
-    mask: Any,
+    logp: Array,
+    logp_old: Array | None,
+    logp_ref: Array | None,
+    advantages: Array,
+    mask: Array,
     *,
     beta: float,
     clip: float | tuple[float, float] = 0.2,

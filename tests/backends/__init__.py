@@ -4,6 +4,15 @@ The library is of no matter to a case: tests/test_backends.py and tests/peers/te
 make the same calls with arrays of many.
 """
 
-from tests.backends import alignment, estimators, gradients, grpo, sequences
+from tests.backends import (
+    alignment,
+    divergences,
+    estimators,
+    fdivergences,
+    gradients,
+    grpo,
+    sequences,
+)
 
-CASES = alignment.CASES | estimators.CASES | gradients.CASES | grpo.CASES | sequences.CASES
+MODULES = (alignment, divergences, estimators, fdivergences, gradients, grpo, sequences)
+CASES = {name: case for module in MODULES for name, case in module.CASES.items()}

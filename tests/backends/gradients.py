@@ -3,6 +3,7 @@
 import numpy as np
 
 from kltutorial import (
+    F_DIVERGENCES,
     FDivergence,
     expected_gradient,
     gradient_noise,
@@ -20,9 +21,10 @@ SAMPLED = LOGITS | {"behaviour_logits": B_LOGITS}
 PEARSON = FDivergence("pearson", lambda u: (u - 1) ** 2 / 2, lambda u: u - 1)
 
 CASES = {
-    "kl_gradient, of a function": Case(
-        kl_gradient, LOGITS, {"divergence": PEARSON}, ("p_logits", "q_logits")
+    f"kl_gradient, {getattr(divergence, 'name', divergence)}": Case(
+        kl_gradient, LOGITS, {"divergence": divergence}, ("p_logits", "q_logits")
     )
+    for divergence in (*F_DIVERGENCES, PEARSON)
 } | {
     f"{function.__name__}, {', '.join(map(str, use))}": Case(
         function,
@@ -30,13 +32,10 @@ CASES = {
         dict(zip(("estimator", "placement", "weight"), use, strict=True)),
         tuple(SAMPLED if use[2] else LOGITS),
     )
-    for function in (sample_gradients, expected_gradient, gradient_noise)
-    for use in (
-        ("k1", "loss", "ratio"),
-        ("k2", "loss", None),
-        ("k3", "reward", "detached"),
-        ("k3", "loss", None),
-        ("abs", "reward", None),
-        ("k3_inverted", "loss", "ratio"),
+    for function, *uses in (
+        (sample_gradients, ("k1", "loss", "ratio"), ("k2", "loss", None)),
+        (expected_gradient, ("k3", "reward", "detached"), ("abs", "reward", None)),
+        (gradient_noise, ("k3", "loss", None), ("k3_inverted", "loss", "ratio")),
     )
+    for use in uses
 }

@@ -57,13 +57,15 @@ def test_a_conversion_is_seen():
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize(
-    ("backend", "dtype"), [(backend, dtype) for backend in BACKENDS for dtype in backend.dtypes]
+    ("backend", "dtype"),
+    [(backend, dtype) for backend in BACKENDS for dtype in backend.dtypes],
+    ids=str,
 )
 def test_values(name, backend, dtype):
     check_values(CASES[name], backend, dtype)
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.differentiable])
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS, ids=str)
 def test_gradient(name, backend):
     check_gradient(CASES[name], backend)
