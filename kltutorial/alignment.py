@@ -8,6 +8,7 @@ of a nat in their unit.
 from __future__ import annotations
 
 import math
+
 import numpy as np
 
 from kltutorial import _checks

@@ -201,9 +201,7 @@ class EstimatorMoments(NamedTuple):
     std: float
 
 
-def estimator_moments(
-    p: ArrayLike, q: ArrayLike, *, estimator: Estimator = "k3"
-) -> EstimatorMoments:
+def estimator_moments(p: Array, q: Array, *, estimator: Estimator = "k3") -> EstimatorMoments:
     r"""Exact mean and standard deviation of one sample's estimate, by enumeration.
 
     Parameters
@@ -237,9 +235,8 @@ def estimator_moments(
     Derived in :doc:`Three estimators </book/three_estimators>`.
     """
     _check_estimator(estimator)
-    _, p, q = _checks.distributions(
-        -1, p=_checks.as_float_array("p", p), q=_checks.as_float_array("q", q)
-    )
+    p, q = _checks.as_float_array("p", p), _checks.as_float_array("q", q)
+    _checks.distributions(-1, p=p, q=q)
     if p.ndim != 1 or q.ndim != 1:
         raise ValueError(f"p and q must have shape (outcomes,), got {p.shape} and {q.shape}")
     possible = p > 0

@@ -73,7 +73,7 @@ class TabularLM:
             raise TypeError(f"tables must be a sequence, got {type(tables).__name__}")
         if len(tables) == 0:
             raise ValueError("tables must hold at least one position")
-        logits = []
+        logits: list[FloatArray] = []
         for t, table in enumerate(tables):
             name = f"tables[{t}]"
             logits += _checks.logits(-1, **{name: _checks.as_float_array(name, table)})[1:]

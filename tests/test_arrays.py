@@ -68,7 +68,7 @@ def test_libraries_that_are_mixed_are_refused_with_the_names_of_the_arguments():
         (on_device([1], strict.int64), strict.float64),
         (on_device([1], strict.float32), strict.float32),
     ],
-    ids=str,
+    ids=repr,
 )
 def test_16_bits_become_32_and_integers_the_default_float(value, dtype):
     xp, array = floats(value=value)
@@ -88,7 +88,7 @@ def test_16_bits_become_32_and_integers_the_default_float(value, dtype):
         strict.asarray([True]),
         strict.asarray([1j]),
     ],
-    ids=str,
+    ids=repr,
 )
 def test_what_is_no_real_number_is_refused_by_name(value):
     with pytest.raises(TypeError, match=r"^x must be real numbers, got dtype "):
