@@ -38,7 +38,6 @@ NUMPY_ONLY = {
     "AuditReport",
     "Clamp",
     "EstimatorMoments",
-    "FDivergence",
     "Finding",
     "GRPOAuditReport",
     "GRPOLoss",
