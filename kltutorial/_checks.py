@@ -1,6 +1,7 @@
 """Checks of input, shared by the public functions.
 
-Every check raises an error that names the argument; none changes a value.
+Every check raises an error that names the argument; none changes a value.  While arrays are
+traced, as under ``jax.jit``, their numbers are unknown, and only shapes and types are checked.
 """
 
 from __future__ import annotations
@@ -14,30 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kltutorial._arrays import Array, fails, floats, namespace, widest
+
 __all__: list[str] = []
 
 FloatArray = NDArray[np.floating[Any]]
 BoolArray = NDArray[np.bool_]
 
-
-def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
-    """`value` as an array; raise if its rows differ in length."""
-    try:
-        return np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{name} must be a rectangular array, got rows that differ") from None
-
-
-def as_float_array(name: str, value: ArrayLike) -> FloatArray:
-    """`value` as a floating array: float32 and float64 are kept, integers become float64."""
-    array = as_array(name, value)
-    if array.dtype.kind in "iu":
-        array = array.astype(np.float64)
-    if array.dtype.kind != "f":
-        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
-    if array.dtype == np.float16:  # too coarse for a logarithm: 3 digits
-        array = array.astype(np.float32)
-    return array
+_COARSE = {"float16": 2**-10, "bfloat16": 2**-7}  # distance of 1 from the next number
 
 
 def integer(name: str, value: object) -> int:
@@ -115,139 +100,170 @@ def function(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a function, got {type(value).__name__}")
 
 
-def non_empty(name: str, array: NDArray[Any]) -> None:
-    """Raise if `array` has no entries."""
-    if array.size == 0:
-        raise ValueError(f"{name} must not be empty, got shape {array.shape}")
-
-
-def no_nan(name: str, array: FloatArray) -> None:
-    """Raise if `array` holds a NaN."""
-    if np.isnan(array).any():
-        raise ValueError(f"{name} must not contain NaN")
-
-
-def finite(name: str, array: FloatArray) -> None:
-    """Raise if `array` holds a NaN or an infinity."""
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite")
+def as_float_array(name: str, value: ArrayLike) -> FloatArray:
+    """`value` as a floating NumPy array: float32 and float64 are kept, integers become float64."""
+    xp, array = floats(**{name: value})
+    if xp is not np:
+        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+    return array
 
 
 def real_array(name: str, value: ArrayLike) -> FloatArray:
-    """`value` as a floating array; raise if it is empty or an entry is not finite."""
+    """`value` as a floating NumPy array; raise if it is empty or an entry is not finite."""
     array = as_float_array(name, value)
+    filled(name, array)
+    return array
+
+
+def shape(array: Array) -> tuple[int, ...]:
+    """Return the shape of `array` as a tuple, which prints alike in every library."""
+    return tuple(array.shape)
+
+
+def non_empty(name: str, array: Array) -> None:
+    """Raise if `array` has no entries."""
+    if 0 in array.shape:
+        raise ValueError(f"{name} must not be empty, got shape {shape(array)}")
+
+
+def no_nan(name: str, array: Array) -> None:
+    """Raise if `array` holds a NaN."""
+    xp = namespace(array)
+    if fails(~xp.any(xp.isnan(array))):
+        raise ValueError(f"{name} must not contain NaN")
+
+
+def finite(name: str, array: Array) -> None:
+    """Raise if `array` holds a NaN or an infinity."""
+    xp = namespace(array)
+    if fails(xp.all(xp.isfinite(array))):
+        raise ValueError(f"{name} must be finite")
+
+
+def below_infinity(name: str, array: Array) -> None:
+    """Raise if `array` holds a NaN or +inf."""
+    no_nan(name, array)
+    if fails(namespace(array).all(array < math.inf)):
+        raise ValueError(f"{name} must not contain +inf")
+
+
+def filled(name: str, array: Array) -> None:
+    """Raise if `array` is empty or an entry is not finite."""
     non_empty(name, array)
     finite(name, array)
-    return array
 
 
-def positive(name: str, value: ArrayLike) -> FloatArray:
-    """`value` as a floating array; raise unless every entry is finite and above zero."""
-    array = real_array(name, value)
-    if (array <= 0).any():
-        raise ValueError(f"{name} must be positive, got {array.min():g}")
-    return array
+def positive(name: str, array: Array) -> None:
+    """Raise unless `array` has entries, and all are finite and above zero."""
+    filled(name, array)
+    xp = namespace(array)
+    if fails(xp.all(array > 0)):
+        raise ValueError(f"{name} must be positive, got {float(xp.min(array)):g}")
 
 
-def unit_interval(name: str, value: ArrayLike) -> FloatArray:
-    """`value` as a floating array; raise unless every entry is in [0, 1]."""
-    array = real_array(name, value)
-    if (array < 0).any() or (array > 1).any():
-        raise ValueError(f"{name} must be in [0, 1], got {array.min():g} to {array.max():g}")
-    return array
+def non_negative(name: str, array: Array) -> None:
+    """Raise unless `array` has entries, and all are finite and not below zero."""
+    filled(name, array)
+    xp = namespace(array)
+    if fails(xp.all(array >= 0)):
+        raise ValueError(f"{name} must be non-negative, got {float(xp.min(array)):g}")
 
 
-def axis_of(name: str, array: NDArray[Any], axis: int) -> None:
+def unit_interval(name: str, array: Array) -> None:
+    """Raise unless `array` has entries, and all are in [0, 1]."""
+    filled(name, array)
+    xp = namespace(array)
+    if fails(xp.all((array >= 0) & (array <= 1))):
+        low, high = float(xp.min(array)), float(xp.max(array))
+        raise ValueError(f"{name} must be in [0, 1], got {low:g} to {high:g}")
+
+
+def axis_of(name: str, array: Array, axis: int) -> None:
     """Raise unless `axis` is an axis of `array`."""
     integer("axis", axis)
     if not -array.ndim <= axis < array.ndim:
-        raise ValueError(f"axis {axis} is out of range for {name} with shape {array.shape}")
+        raise ValueError(f"axis {axis} is out of range for {name} with shape {shape(array)}")
 
 
-def probabilities(name: str, value: ArrayLike, axis: int) -> FloatArray:
-    """`value` as an array of distributions along `axis`; raise unless it is one."""
-    array = as_float_array(name, value)
-    axis_of(name, array, axis)
-    non_empty(name, array)
-    finite(name, array)
-    if (array < 0).any():
-        raise ValueError(f"{name} must be non-negative, got {array.min():g}")
-    total = array.sum(axis=axis, dtype=np.float64)
-    size = array.shape[axis]
-    given = np.asarray(value).dtype  # float16 has been widened, but sums to 1 as float16 does
-    eps = np.finfo(given if given.kind == "f" else array.dtype).eps
-    tolerance = max(1e-6, math.sqrt(size) * float(eps))
-    worst = float(np.abs(total - 1).max())
-    if worst > tolerance:
-        raise ValueError(
-            f"{name} must sum to 1 along axis {axis}: a sum is off by {worst:.3g}, "
-            f"more than {tolerance:.3g}; divide by the sum if it is meant to be a distribution"
-        )
-    return array
-
-
-def logits(name: str, value: ArrayLike, axis: int) -> FloatArray:
-    """`value` as logits along `axis`; raise on NaN, +inf, or a slice with no outcome left."""
-    array = as_float_array(name, value)
-    axis_of(name, array, axis)
-    non_empty(name, array)
-    no_nan(name, array)
-    top = array.max(axis=axis)
-    if (top == np.inf).any():
-        raise ValueError(f"{name} must not contain +inf")
-    if (top == -np.inf).any():
-        raise ValueError(f"{name} must allow some outcome: a slice along axis {axis} is all -inf")
-    return array
-
-
-def covariance(name: str, value: ArrayLike, size: int) -> tuple[FloatArray, FloatArray]:
-    """`value` as a covariance of shape (size, size), and its Cholesky factor."""
-    array = as_float_array(name, value)
-    if array.shape != (size, size):
-        raise ValueError(f"{name} must have shape {(size, size)}, got {array.shape}")
-    finite(name, array)
-    scale = np.sqrt(np.abs(np.outer(array.diagonal(), array.diagonal())))
-    tolerance = max(1e-10, 64 * float(np.finfo(array.dtype).eps))
-    if (np.abs(array - array.T) > tolerance * scale).any():
-        raise ValueError(f"{name} must be symmetric")
-    try:
-        return array, np.linalg.cholesky(array)
-    except np.linalg.LinAlgError:
-        raise ValueError(f"{name} must be positive definite") from None
-
-
-def same_shape(name_a: str, a: NDArray[Any], name_b: str, b: NDArray[Any]) -> None:
+def same_shape(name_a: str, a: Array, name_b: str, b: Array) -> None:
     """Raise unless the two arrays have one shape."""
     if a.shape != b.shape:
         raise ValueError(
-            f"{name_a} and {name_b} must have the same shape, got {a.shape} and {b.shape}"
+            f"{name_a} and {name_b} must have the same shape, got {shape(a)} and {shape(b)}"
         )
 
 
-def broadcast(names: str, *arrays: NDArray[Any]) -> tuple[int, ...]:
+def broadcast(names: str, *arrays: Array) -> tuple[int, ...]:
     """Return the common shape of the arrays; raise if there is none."""
     try:
-        return np.broadcast_shapes(*(array.shape for array in arrays))
+        return np.broadcast_shapes(*(shape(array) for array in arrays))
     except ValueError:
-        shapes = ", ".join(str(array.shape) for array in arrays)
+        shapes = ", ".join(str(shape(array)) for array in arrays)
         raise ValueError(f"{names} must broadcast together, got shapes {shapes}") from None
 
 
-def distribution_pair(p: ArrayLike, q: ArrayLike, axis: int) -> tuple[FloatArray, FloatArray]:
-    """Two checked distributions over the same outcomes, with `axis` moved last."""
-    p, q = probabilities("p", p, axis), probabilities("q", q, axis)
-    return same_outcomes("p", p, "q", q, axis)
+def distributions(axis: int, **values: Any) -> tuple[Any, ...]:
+    """Return the namespace, and distributions over the same outcomes, with `axis` moved last."""
+    xp, *arrays = floats(**values)
+    for (name, value), array in zip(values.items(), arrays, strict=True):
+        axis_of(name, array, axis)
+        non_negative(name, array)
+        # What had 16 bits has been widened, but sums to 1 as before.
+        given = str(getattr(value, "dtype", "")).split(".")[-1]
+        eps = _COARSE.get(given, xp.finfo(array.dtype).eps)
+        tolerance = max(1e-6, math.sqrt(array.shape[axis]) * float(eps))
+        total = xp.sum(array, axis=axis, dtype=widest(xp))
+        worst = xp.max(xp.abs(total - 1))
+        if fails(worst <= tolerance):
+            raise ValueError(
+                f"{name} must sum to 1 along axis {axis}: a sum is off by {float(worst):.3g}, "
+                f"more than {tolerance:.3g}; divide by the sum if it is meant to be a distribution"
+            )
+    return xp, *same_outcomes(axis, **dict(zip(values, arrays, strict=True)))
 
 
-def same_outcomes(
-    name_a: str, a: FloatArray, name_b: str, b: FloatArray, axis: int
-) -> tuple[FloatArray, FloatArray]:
-    """Return both arrays with `axis` moved last; raise unless it is as long in both."""
-    if a.shape[axis] != b.shape[axis]:
+def logits(axis: int, **values: Any) -> tuple[Any, ...]:
+    """Return the namespace, and logits of the same outcomes, with `axis` moved last."""
+    xp, *arrays = floats(**values)
+    for name, array in zip(values, arrays, strict=True):
+        axis_of(name, array, axis)
+        non_empty(name, array)
+        below_infinity(name, array)
+        if fails(xp.all(xp.any(array > -math.inf, axis=axis))):
+            raise ValueError(
+                f"{name} must allow some outcome: a slice along axis {axis} is all -inf"
+            )
+    return xp, *same_outcomes(axis, **dict(zip(values, arrays, strict=True)))
+
+
+def same_outcomes(axis: int, **arrays: Array) -> list[Array]:
+    """Return the arrays with `axis` moved last; raise unless it is as long in all of them."""
+    names, sizes = " and ".join(arrays), [array.shape[axis] for array in arrays.values()]
+    if len(set(sizes)) > 1:
         raise ValueError(
-            f"{name_a} and {name_b} must have the same outcomes along axis {axis}, "
-            f"got {a.shape[axis]} and {b.shape[axis]}"
+            f"{names} must have the same outcomes along axis {axis}, "
+            f"got {' and '.join(map(str, sizes))}"
         )
-    a, b = np.moveaxis(a, axis, -1), np.moveaxis(b, axis, -1)
-    broadcast(f"{name_a} and {name_b}", a, b)
-    return a, b
+    moved = [namespace(array).moveaxis(array, axis, -1) for array in arrays.values()]
+    broadcast(names, *moved)
+    return moved
+
+
+def covariance(name: str, array: Array, size: int) -> Array:
+    """Return the Cholesky factor of a covariance; raise unless its shape is (size, size)."""
+    xp = namespace(array)
+    if array.shape != (size, size):
+        raise ValueError(f"{name} must have shape {(size, size)}, got {shape(array)}")
+    finite(name, array)
+    diagonal = xp.linalg.diagonal(array)
+    scale = xp.sqrt(xp.abs(diagonal[:, None] * diagonal))
+    tolerance = max(1e-10, 64 * float(xp.finfo(array.dtype).eps))
+    if fails(xp.all(xp.abs(array - array.T) <= tolerance * scale)):
+        raise ValueError(f"{name} must be symmetric")
+    try:
+        root = xp.linalg.cholesky(array)
+    except (np.linalg.LinAlgError, RuntimeError):  # PyTorch's error is a RuntimeError
+        root = array * math.nan
+    if fails(xp.all(xp.isfinite(root))):  # JAX returns NaN
+        raise ValueError(f"{name} must be positive definite")
+    return root

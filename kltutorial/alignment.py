@@ -8,15 +8,12 @@ of a nat in their unit.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from kltutorial import _checks
-from kltutorial._arrays import Array, as_float_array, namespace
-from kltutorial._checks import FloatArray
-from kltutorial._numerics import log, log_sum_exp
+from kltutorial._arrays import Array, floats, namespace, widest
+from kltutorial._numerics import log_sum_exp
 from kltutorial.divergences import kl_divergence
 
 __all__ = [
@@ -29,7 +26,7 @@ __all__ = [
 ]
 
 
-def tilted_policy(ref: ArrayLike, reward: ArrayLike, beta: float) -> FloatArray:
+def tilted_policy(ref: Array, reward: Array, beta: float) -> Array:
     r"""Policy that is best under a KL penalty, :math:`\pi^* = \pi_{\mathrm{ref}} e^{R/\beta} / Z`.
 
     Of all policies, the only one that maximises
@@ -47,7 +44,7 @@ def tilted_policy(ref: ArrayLike, reward: ArrayLike, beta: float) -> FloatArray:
 
     Returns
     -------
-    numpy.ndarray
+    array
         Probabilities, shape (..., outcomes).  Where `ref` is 0 they are 0.
 
     Raises
@@ -73,10 +70,10 @@ def tilted_policy(ref: ArrayLike, reward: ArrayLike, beta: float) -> FloatArray:
 
 
 def dpo_loss(
-    logp_chosen: Any,
-    logp_rejected: Any,
-    ref_logp_chosen: Any,
-    ref_logp_rejected: Any,
+    logp_chosen: Array,
+    logp_rejected: Array,
+    ref_logp_chosen: Array,
+    ref_logp_rejected: Array,
     *,
     beta: float,
 ) -> Array:
@@ -86,22 +83,21 @@ def dpo_loss(
     - \log \frac{\pi(y_l)}{\pi_{\mathrm{ref}}(y_l)}\right)`, with :math:`y_w` the chosen and
     :math:`y_l` the rejected answer.
 
-    Works on NumPy arrays, and on PyTorch tensors with autograd; `logp_chosen` decides.  One value
-    for each pair, so that pairs can be weighted: what is trained on is their ``.mean()``.
+    One value for each pair, so that pairs can be weighted: what is trained on is their mean.
 
     Parameters
     ----------
-    logp_chosen, logp_rejected : array_like or torch.Tensor
+    logp_chosen, logp_rejected : array_like
         Log-probabilities, in nats, of the whole answers under the policy, that is the sums over
         their tokens.  Shape (pairs,), or any other that all four share.
-    ref_logp_chosen, ref_logp_rejected : array_like or torch.Tensor
+    ref_logp_chosen, ref_logp_rejected : array_like
         Those under the reference.
     beta : float
         Price of a nat, in units of the reward that the preferences are logistic in; above 0.
 
     Returns
     -------
-    numpy.ndarray or torch.Tensor
+    array
         The losses, in nats per pair, of the shape of the input.
 
     Raises
@@ -124,15 +120,23 @@ def dpo_loss(
     Derived in :doc:`KL in LLM training </book/alignment>`.
     """
     beta = _checks.positive_real("beta", beta)
-    like = as_float_array("logp_chosen", logp_chosen)
-    chosen = _log_ratio("chosen", like, ref_logp_chosen, like)
-    rejected = _log_ratio("rejected", logp_rejected, ref_logp_rejected, like)
-    margin = beta * (chosen - rejected)
+    names = ("logp_chosen", "logp_rejected", "ref_logp_chosen", "ref_logp_rejected")
+    values = (logp_chosen, logp_rejected, ref_logp_chosen, ref_logp_rejected)
+    xp, *arrays = floats(**dict(zip(names, values, strict=True)))
+    chosen, rejected, ref_chosen, ref_rejected = arrays
+    for name, array in zip(names, arrays, strict=True):
+        if array.shape != chosen.shape:
+            raise ValueError(
+                f"{name} must have the shape of logp_chosen, {_checks.shape(chosen)}, "
+                f"got {_checks.shape(array)}"
+            )
+        _checks.filled(name, array)
+    margin = beta * ((chosen - ref_chosen) - (rejected - ref_rejected))
     # Not max(-h, 0) + log1p(exp(-|h|)): its gradient is wrong at h = 0, where training starts.
-    return namespace(like).logaddexp(namespace(like).zeros_like(margin), -margin)
+    return xp.logaddexp(xp.zeros_like(margin), -margin)
 
 
-def best_of_n(ref: ArrayLike, reward: ArrayLike, n: int) -> FloatArray:
+def best_of_n(ref: Array, reward: Array, n: int) -> Array:
     r"""Exact distribution of the best of `n` independent answers of the reference.
 
     The highest reward is at most x with probability :math:`F(x)^n`, where :math:`F(x)` is the
@@ -151,7 +155,7 @@ def best_of_n(ref: ArrayLike, reward: ArrayLike, n: int) -> FloatArray:
 
     Returns
     -------
-    numpy.ndarray
+    array
         Probabilities, shape (outcomes,).
 
     Raises
@@ -172,23 +176,30 @@ def best_of_n(ref: ArrayLike, reward: ArrayLike, n: int) -> FloatArray:
     Beirami et al. (arXiv 2401.01879).
     Derived in :doc:`KL in LLM training </book/alignment>`.
     """
-    ref, reward = _problem(ref, reward)
-    n = _checks.positive_integer("n", n)
-    if ref.ndim != 1:
-        raise ValueError(f"ref must have shape (outcomes,), got {ref.shape}")
-    _checks.same_shape("ref", ref, "reward", reward)
-    level = np.unique(reward, return_inverse=True)[1]
-    mass = np.bincount(level, ref.astype(np.float64))
-    at_most = mass.cumsum()
-    at_most /= at_most[-1]  # F = 1 + 1e-7 to the power of a large n would be far from 1
-    with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
-        # F^n less its value one level below, and without its loss of digits.
-        share = -np.expm1(n * np.log1p(-np.minimum(mass / mass.cumsum(), 1)))
-        best = at_most**n * share
-        return np.where(ref > 0, ref * (best / mass)[level], 0.0)
+    ref, reward = _one_problem(ref, reward)
+    times = _checks.real("n", _checks.positive_integer("n", n))
+    xp = namespace(ref)
+    # F at each outcome and one level below.
+    order = xp.argsort(reward)
+    at_most = xp.cumulative_sum(xp.take(xp.astype(ref, widest(xp)), order), include_initial=True)
+    at_most = at_most / at_most[-1]  # 1 + 1e-7 to the power of a large n would be far from 1
+    below, here = (
+        xp.take(at_most, xp.searchsorted(reward, reward, side=side, sorter=order))
+        for side in ("left", "right")
+    )
+    # With t = 1 - below/here, what the best has more of is F^(n-1) (1 - (1 - t)^n) / t, which
+    # tends to n F^(n-1).  For a small t as it stands it would lose digits, for t = 1 its slope.
+    t = (here - below) / xp.where(here > 0, here, 1.0)
+    near = xp.where((t > 0) & (t < 0.5), t, 0.25)
+    far = xp.where(t < 0.5, 1.0, t)
+    with np.errstate(under="ignore"):
+        careful = -xp.expm1(times * xp.log1p(-near)) / near
+        ratio = xp.where(t < 0.5, careful, (1 - (1 - far) ** times) / far)
+        more = here ** (times - 1) * xp.where(t > 0, ratio, times)
+    return ref * xp.astype(more, ref.dtype)
 
 
-def best_of_n_kl(ref: ArrayLike, reward: ArrayLike, n: int) -> float:
+def best_of_n_kl(ref: Array, reward: Array, n: int) -> float:
     r"""Exact :math:`\mathrm{KL}(\mathrm{best\ of\ } n \,\|\, \mathrm{reference})`.
 
     Parameters
@@ -220,8 +231,7 @@ def best_of_n_kl(ref: ArrayLike, reward: ArrayLike, n: int) -> float:
     Beirami et al. (arXiv 2401.01879).
     Derived in :doc:`KL in LLM training </book/alignment>`.
     """
-    best = best_of_n(ref, reward, n)
-    return float(kl_divergence(best, np.asarray(ref)))
+    return float(kl_divergence(best_of_n(ref, reward, n), ref))
 
 
 def best_of_n_kl_bound(n: int) -> float:
@@ -260,9 +270,7 @@ def best_of_n_kl_bound(n: int) -> float:
     return math.log(n) - (n - 1) / n
 
 
-def reward_kl_frontier(
-    ref: ArrayLike, reward: ArrayLike, betas: ArrayLike
-) -> tuple[FloatArray, FloatArray]:
+def reward_kl_frontier(ref: Array, reward: Array, betas: Array) -> tuple[Array, Array]:
     r"""Divergence and mean reward of the tilted policies: the best reward at each divergence.
 
     Parameters
@@ -276,9 +284,9 @@ def reward_kl_frontier(
 
     Returns
     -------
-    kl : numpy.ndarray
+    kl : array
         :math:`\mathrm{KL}(\pi^*_\beta \,\|\, \pi_{\mathrm{ref}})` in nats, of the shape of `betas`.
-    mean_reward : numpy.ndarray
+    mean_reward : array
         :math:`E_{\pi^*_\beta}[R]`, of that shape.
 
     Raises
@@ -300,45 +308,38 @@ def reward_kl_frontier(
     Rafailov et al. (arXiv 2305.18290), figure 2, draws trained policies on these axes.
     Derived in :doc:`KL in LLM training </book/alignment>`.
     """
+    ref, reward = _one_problem(ref, reward)
+    xp, ref, reward, betas = floats(ref=ref, reward=reward, betas=betas)
+    _checks.positive("betas", betas)
+    policies = _tilt(ref, reward, betas[..., None])
+    return kl_divergence(policies, ref), xp.sum(policies * reward, axis=-1)
+
+
+def _tilt(ref: Array, reward: Array, beta: Array) -> Array:
+    """Return the tilted policies of checked arguments that broadcast."""
+    xp = namespace(ref)
+    possible = ref > 0
+    # Less the best reward first: divided by a tiny beta, rewards would overflow.
+    best = xp.max(xp.where(possible, reward, -math.inf), axis=-1, keepdims=True)
+    with np.errstate(over="ignore", under="ignore"):
+        gain = xp.where(possible, reward - best, 0.0) / beta
+        logits = xp.where(possible, xp.log(xp.where(possible, ref, 1.0)) + gain, -math.inf)
+        return xp.exp(logits - log_sum_exp(logits))
+
+
+def _problem(ref: Array, reward: Array) -> list[Array]:
+    """Return the checked reference and rewards."""
+    _checks.distributions(-1, ref=ref)
+    _, ref, reward = floats(ref=ref, reward=reward)
+    _checks.filled("reward", reward)
+    _checks.axis_of("reward", reward, -1)
+    return _checks.same_outcomes(-1, ref=ref, reward=reward)
+
+
+def _one_problem(ref: Array, reward: Array) -> list[Array]:
+    """Return the checked reference and rewards of one question."""
     ref, reward = _problem(ref, reward)
     if ref.ndim != 1:
-        raise ValueError(f"ref must have shape (outcomes,), got {ref.shape}")
+        raise ValueError(f"ref must have shape (outcomes,), got {_checks.shape(ref)}")
     _checks.same_shape("ref", ref, "reward", reward)
-    policies = _tilt(ref, reward, _checks.positive("betas", betas)[..., None])
-    return kl_divergence(policies, ref), (policies * reward).sum(axis=-1)
-
-
-def _tilt(ref: FloatArray, reward: FloatArray, beta: Any) -> FloatArray:
-    """Return the tilted policies of checked arguments that broadcast."""
-    best = np.where(ref > 0, reward, -np.inf).max(axis=-1, keepdims=True)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        # Where ref is 0 the better rewards that it excludes may give inf - inf; nothing reads it.
-        # Less the best reward first: divided by a tiny beta, rewards would overflow.
-        logits = np.where(ref > 0, log(ref) + (reward - best) / beta, -np.inf)
-        return np.exp(logits - log_sum_exp(logits))
-
-
-def _problem(ref: ArrayLike, reward: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Return the checked reference and rewards."""
-    ref = _checks.probabilities("ref", ref, -1)
-    reward = _checks.real_array("reward", reward)
-    _checks.axis_of("reward", reward, -1)
-    return _checks.same_outcomes("ref", ref, "reward", reward, -1)
-
-
-def _log_ratio(name: str, logp: Any, ref_logp: Any, like: Array) -> Array:
-    """Return log π/π_ref of one side of the pairs, from checked log-probabilities."""
-    values = []
-    for label, value in ((f"logp_{name}", logp), (f"ref_logp_{name}", ref_logp)):
-        value = as_float_array(label, value, like)
-        if value.shape != like.shape:
-            raise ValueError(
-                f"{label} must have the shape of logp_chosen, {tuple(like.shape)}, "
-                f"got {tuple(value.shape)}"
-            )
-        if 0 in value.shape:
-            raise ValueError(f"{label} must not be empty, got shape {tuple(value.shape)}")
-        if not namespace(like).isfinite(value).all():
-            raise ValueError(f"{label} must be finite")
-        values.append(value)
-    return values[0] - values[1]
+    return [ref, reward]

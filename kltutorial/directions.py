@@ -87,14 +87,14 @@ class NormalMixture:
         self.means = _checks.real_array("means", means)
         if self.means.ndim != 1:
             raise ValueError(f"means must have shape (bumps,), got {self.means.shape}")
-        stds = _checks.positive("stds", stds)
-        if stds.ndim == 0:
-            stds = np.full(self.means.shape, stds)
-        _checks.same_shape("means", self.means, "stds", stds)
-        self.stds = stds
+        stds = _checks.real_array("stds", stds)
+        _checks.positive("stds", stds)
+        self.stds = np.full(self.means.shape, stds) if stds.ndim == 0 else stds
+        _checks.same_shape("means", self.means, "stds", self.stds)
         if weights is None:
             weights = np.full(self.means.shape, 1 / self.means.size)
-        self.weights = _checks.probabilities("weights", weights, -1)
+        _, weights = _checks.distributions(-1, weights=weights)
+        self.weights = _checks.as_float_array("weights", weights)
         _checks.same_shape("means", self.means, "weights", self.weights)
 
     def log_density(self, x: ArrayLike) -> FloatArray:
@@ -232,7 +232,8 @@ def kl_from_normal(mean: ArrayLike, std: ArrayLike, log_density: LogDensity) -> 
     ----------
     Derived in :doc:`Forward and reverse KL </book/directions>`.
     """
-    mean, std = _checks.real_array("mean", mean), _checks.positive("std", std)
+    mean, std = _checks.real_array("mean", mean), _checks.real_array("std", std)
+    _checks.positive("std", std)
     shape = _checks.broadcast("mean and std", mean, std)
     _checks.function("log_density", log_density)
     pairs = zip(np.broadcast_to(mean, shape).flat, np.broadcast_to(std, shape).flat, strict=True)
@@ -346,9 +347,7 @@ def _evaluate(log_density: LogDensity, x: FloatArray) -> FloatArray:
         raise ValueError(
             f"log_density must return one value per point, got {values.shape} for {x.shape}"
         )
-    _checks.no_nan("log_density", values)
-    if (values == np.inf).any():
-        raise ValueError("log_density must not contain +inf")
+    _checks.below_infinity("log_density", values)
     return values
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from kltutorial import _checks
-from kltutorial._checks import FloatArray
-from kltutorial._numerics import exp_gap, log, log_ratio, log_sum_exp
+from kltutorial._arrays import Array, floats, namespace
+from kltutorial._numerics import exp_gap, log, log_ratio, log_sum_exp, quotient
 
 __all__ = [
     "cross_entropy",
@@ -27,7 +26,7 @@ __all__ = [
 ]
 
 
-def entropy(p: ArrayLike, *, axis: int = -1, base: float | None = None) -> FloatArray:
+def entropy(p: Array, *, axis: int = -1, base: float | None = None) -> Array:
     r"""Shannon entropy of categorical distributions, :math:`H(p) = -\sum_x p(x) \log p(x)`.
 
     Parameters
@@ -41,7 +40,7 @@ def entropy(p: ArrayLike, *, axis: int = -1, base: float | None = None) -> Float
 
     Returns
     -------
-    numpy.ndarray or numpy.floating
+    array
         Entropies, of the shape of `p` without `axis`; between 0 and log(number of outcomes).
 
     Raises
@@ -62,13 +61,11 @@ def entropy(p: ArrayLike, *, axis: int = -1, base: float | None = None) -> Float
     Shannon (1948), "A mathematical theory of communication", section 6.
     Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
     """
-    p = np.moveaxis(_checks.probabilities("p", p, axis), axis, -1)
-    return _in_base(_weighted_sum(p, -log(p)), base)
+    _, p = _checks.distributions(axis, p=p)
+    return _in_base(_code_length(p, p), base)
 
 
-def cross_entropy(
-    p: ArrayLike, q: ArrayLike, *, axis: int = -1, base: float | None = None
-) -> FloatArray:
+def cross_entropy(p: Array, q: Array, *, axis: int = -1, base: float | None = None) -> Array:
     r"""Cross-entropy :math:`H(p, q) = -\sum_x p(x) \log q(x)`.
 
     The expected code length, or loss, when outcomes come from `p` and are coded, or predicted,
@@ -85,7 +82,7 @@ def cross_entropy(
 
     Returns
     -------
-    numpy.ndarray or numpy.floating
+    array
         Cross-entropies; ``inf`` where `q` is 0 on an outcome that `p` produces.
 
     Raises
@@ -106,13 +103,11 @@ def cross_entropy(
     Cover and Thomas (2006), *Elements of Information Theory*, theorem 5.4.3.
     Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
     """
-    p, q = _checks.distribution_pair(p, q, axis)
-    return _in_base(_weighted_sum(p, -log(q)), base)
+    _, p, q = _checks.distributions(axis, p=p, q=q)
+    return _in_base(_code_length(p, q), base)
 
 
-def kl_divergence(
-    p: ArrayLike, q: ArrayLike, *, axis: int = -1, base: float | None = None
-) -> FloatArray:
+def kl_divergence(p: Array, q: Array, *, axis: int = -1, base: float | None = None) -> Array:
     r"""Kullback–Leibler divergence :math:`\mathrm{KL}(p \| q) = \sum_x p \log (p / q)`.
 
     The sum is formed from the terms :math:`p \log(p/q) - p + q`, none of which is negative, so
@@ -130,7 +125,7 @@ def kl_divergence(
 
     Returns
     -------
-    numpy.ndarray or numpy.floating
+    array
         Divergences in [0, inf]; ``inf`` exactly where `q` is 0 on an outcome that `p` produces.
 
     Raises
@@ -153,12 +148,11 @@ def kl_divergence(
     Kullback and Leibler (1951), "On information and sufficiency", section 2.
     Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
     """
-    p, q = _checks.distribution_pair(p, q, axis)
-    terms = _kl_terms(p, q, log_ratio(q, p))
-    return _in_base(terms.sum(axis=-1), base)
+    xp, p, q = _checks.distributions(axis, p=p, q=q)
+    return _in_base(xp.sum(_pointwise_kl(p, q), axis=-1), base)
 
 
-def kl_from_logits(p_logits: ArrayLike, q_logits: ArrayLike, *, axis: int = -1) -> FloatArray:
+def kl_from_logits(p_logits: Array, q_logits: Array, *, axis: int = -1) -> Array:
     r"""KL divergence of two softmax distributions, from their logits.
 
     Accurate where ``softmax`` followed by the textbook sum is not: for logits of any size, and
@@ -174,7 +168,7 @@ def kl_from_logits(p_logits: ArrayLike, q_logits: ArrayLike, *, axis: int = -1) 
 
     Returns
     -------
-    numpy.ndarray or numpy.floating
+    array
         Divergences in nats, in [0, inf]; ``inf`` where `q_logits` is ``-inf`` on an outcome
         that `p_logits` allows.
 
@@ -195,39 +189,35 @@ def kl_from_logits(p_logits: ArrayLike, q_logits: ArrayLike, *, axis: int = -1) 
     ----------
     Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
     """
-    a = _checks.logits("p_logits", p_logits, axis)
-    b = _checks.logits("q_logits", q_logits, axis)
-    a, b = _checks.same_outcomes("p_logits", a, "q_logits", b, axis)
-    a, b = np.broadcast_arrays(a, b)
+    xp, a, b = _checks.logits(axis, p_logits=p_logits, q_logits=q_logits)
+    a, b = xp.broadcast_arrays(a, b)
     with np.errstate(all="ignore"):
         # Everything is measured from p's likeliest outcome: a constant that was added to either
         # side drops out before it can cost digits.
-        top = np.argmax(a, axis=-1, keepdims=True)
-        a_top, b_top = np.take_along_axis(a, top, -1), np.take_along_axis(b, top, -1)
+        top = xp.argmax(a, axis=-1, keepdims=True)
+        a_top, b_top = xp.take_along_axis(a, top, axis=-1), xp.take_along_axis(b, top, axis=-1)
         change, lost = _difference(b, a)
-        change = change - np.take_along_axis(change, top, -1)
-        change = change + (lost - np.take_along_axis(lost, top, -1))
+        change = change - xp.take_along_axis(change, top, axis=-1)
+        change = change + (lost - xp.take_along_axis(lost, top, axis=-1))
         log_p = (a - a_top) - log_sum_exp(a - a_top)
         log_q = (b - b_top) - log_sum_exp(b - b_top)
-        p, q, log_p_top = np.exp(log_p), np.exp(log_q), log_p.max(axis=-1, keepdims=True)
+        p, q, log_p_top = xp.exp(log_p), xp.exp(log_q), xp.max(log_p, axis=-1, keepdims=True)
         # log of sum(p * exp(change)), from the small sum of its departures from 1 if it is small.
-        departures = np.where(
-            np.abs(change) < 1, p * np.expm1(change), np.exp(log_p_top + (b - b_top)) - p
+        departures = xp.where(
+            xp.abs(change) < 1, p * xp.expm1(change), xp.exp(log_p_top + (b - b_top)) - p
         )
-        departure = departures.sum(axis=-1, keepdims=True)
-        shift = np.where(
-            np.abs(departure) < 0.5,
-            np.log1p(departure),
+        departure = xp.sum(departures, axis=-1, keepdims=True)
+        shift = xp.where(
+            xp.abs(departure) < 0.5,
+            xp.log1p(departure),
             log_p_top + log_sum_exp(b - b_top),
         )
-        total = _kl_terms(p, q, change - shift).sum(axis=-1)
-    impossible = ((b == -np.inf) & (a > -np.inf)).any(axis=-1)
-    return np.where(impossible, np.inf, total)[()]
+        total = xp.sum(_kl_terms(p, q, change - shift), axis=-1)
+    impossible = xp.any((b == -xp.inf) & (a > -xp.inf), axis=-1)
+    return +xp.where(impossible, xp.inf, total)
 
 
-def kl_normal(
-    mean_p: ArrayLike, std_p: ArrayLike, mean_q: ArrayLike, std_q: ArrayLike
-) -> FloatArray:
+def kl_normal(mean_p: Array, std_p: Array, mean_q: Array, std_q: Array) -> Array:
     r"""KL divergence of two normal distributions, :math:`\mathrm{KL}(p \| q)`.
 
     With :math:`v = \sigma_p^2 / \sigma_q^2` it is
@@ -242,7 +232,7 @@ def kl_normal(
 
     Returns
     -------
-    numpy.ndarray or numpy.floating
+    array
         Divergences in nats.
 
     Raises
@@ -263,17 +253,22 @@ def kl_normal(
     Kullback (1959), *Information Theory and Statistics*, chapter 9.
     Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
     """
-    mean_p = _checks.real_array("mean_p", mean_p)
-    mean_q = _checks.real_array("mean_q", mean_q)
-    std_p = _checks.positive("std_p", std_p)
-    std_q = _checks.positive("std_q", std_q)
+    xp, mean_p, std_p, mean_q, std_q = floats(
+        mean_p=mean_p, std_p=std_p, mean_q=mean_q, std_q=std_q
+    )
+    _checks.filled("mean_p", mean_p)
+    _checks.filled("mean_q", mean_q)
+    _checks.positive("std_p", std_p)
+    _checks.positive("std_q", std_q)
     _checks.broadcast("mean_p, std_p, mean_q and std_q", mean_p, std_p, mean_q, std_q)
-    with np.errstate(over="ignore"):
-        distance = (mean_p - mean_q) / std_q
-        return (exp_gap(2 * log_ratio(std_p, std_q)) / 2 + distance**2 / 2)[()]
+    with np.errstate(over="ignore", under="ignore"):
+        difference = mean_p - mean_q
+        halved = (mean_p / 2 - mean_q / 2) / std_q  # where the difference overflows
+        distance = xp.where(xp.isfinite(difference), difference / std_q, 2 * halved)
+        return _ratio_gap(std_p, std_q, 2) / 2 + distance * (distance / 2)
 
 
-def kl_bernoulli(p: ArrayLike, q: ArrayLike) -> FloatArray:
+def kl_bernoulli(p: Array, q: Array) -> Array:
     r"""KL divergence of two coins, :math:`p \log\frac pq + (1-p) \log\frac{1-p}{1-q}`.
 
     Parameters
@@ -283,7 +278,7 @@ def kl_bernoulli(p: ArrayLike, q: ArrayLike) -> FloatArray:
 
     Returns
     -------
-    numpy.ndarray or numpy.floating
+    array
         Divergences in nats; ``inf`` where `q` excludes an outcome that `p` produces.
 
     Raises
@@ -304,16 +299,15 @@ def kl_bernoulli(p: ArrayLike, q: ArrayLike) -> FloatArray:
     Cover and Thomas (2006), *Elements of Information Theory*, example 2.3.1.
     Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
     """
-    p, q = _checks.unit_interval("p", p), _checks.unit_interval("q", q)
+    _, p, q = floats(p=p, q=q)
+    _checks.unit_interval("p", p)
+    _checks.unit_interval("q", q)
     _checks.broadcast("p and q", p, q)
-    with np.errstate(all="ignore"):
-        # Of 1 - p and 1 - q the difference is p - q, which the two roundings would blur.
-        relative = (p - q) / (1 - p)
-        failure = np.where(np.abs(relative) < 0.5, np.log1p(relative), np.log1p(-q) - np.log1p(-p))
-    return (_kl_terms(p, q, log_ratio(q, p)) + _kl_terms(1 - p, 1 - q, failure))[()]
+    # Of 1 - q and 1 - p the difference is p - q, which the two roundings would blur.
+    return _pointwise_kl(p, q) + _pointwise_kl(1 - p, 1 - q, p - q)
 
 
-def kl_exponential(rate_p: ArrayLike, rate_q: ArrayLike) -> FloatArray:
+def kl_exponential(rate_p: Array, rate_q: Array) -> Array:
     r"""KL divergence of two exponential distributions, :math:`s - 1 - \log s`.
 
     Here :math:`s` is `rate_q` / `rate_p`: the divergence of two exponentials is the function
@@ -326,7 +320,7 @@ def kl_exponential(rate_p: ArrayLike, rate_q: ArrayLike) -> FloatArray:
 
     Returns
     -------
-    numpy.ndarray or numpy.floating
+    array
         Divergences in nats.
 
     Raises
@@ -347,15 +341,14 @@ def kl_exponential(rate_p: ArrayLike, rate_q: ArrayLike) -> FloatArray:
     Nielsen and Nock (2010), "Entropies and cross-entropies of exponential families".
     Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
     """
-    rate_p = _checks.positive("rate_p", rate_p)
-    rate_q = _checks.positive("rate_q", rate_q)
+    _, rate_p, rate_q = floats(rate_p=rate_p, rate_q=rate_q)
+    _checks.positive("rate_p", rate_p)
+    _checks.positive("rate_q", rate_q)
     _checks.broadcast("rate_p and rate_q", rate_p, rate_q)
-    return exp_gap(log_ratio(rate_q, rate_p))[()]
+    return _ratio_gap(rate_q, rate_p, 1)
 
 
-def kl_multivariate_normal(
-    mean_p: ArrayLike, cov_p: ArrayLike, mean_q: ArrayLike, cov_q: ArrayLike
-) -> FloatArray:
+def kl_multivariate_normal(mean_p: Array, cov_p: Array, mean_q: Array, cov_q: Array) -> Array:
     r"""KL divergence of two multivariate normal distributions.
 
     With :math:`\lambda_i` the eigenvalues of :math:`\Sigma_q^{-1} \Sigma_p` it is
@@ -371,7 +364,7 @@ def kl_multivariate_normal(
 
     Returns
     -------
-    numpy.floating
+    array
         The divergence in nats.
 
     Raises
@@ -392,50 +385,72 @@ def kl_multivariate_normal(
     Kullback (1959), *Information Theory and Statistics*, chapter 9.
     Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
     """
-    mean_p = _checks.as_float_array("mean_p", mean_p)
-    mean_q = _checks.as_float_array("mean_q", mean_q)
-    if mean_p.ndim != 1 or mean_p.size == 0:
-        raise ValueError(f"mean_p must have shape (d,), got {mean_p.shape}")
+    xp, mean_p, cov_p, mean_q, cov_q = floats(
+        mean_p=mean_p, cov_p=cov_p, mean_q=mean_q, cov_q=cov_q
+    )
+    if mean_p.ndim != 1 or mean_p.shape[0] == 0:
+        raise ValueError(f"mean_p must have shape (d,), got {_checks.shape(mean_p)}")
     _checks.same_shape("mean_p", mean_p, "mean_q", mean_q)
     _checks.finite("mean_p", mean_p)
     _checks.finite("mean_q", mean_q)
-    cov_p, root_p = _checks.covariance("cov_p", cov_p, mean_p.size)
-    cov_q, root_q = _checks.covariance("cov_q", cov_q, mean_q.size)
+    root_p = _checks.covariance("cov_p", cov_p, mean_p.shape[0])
+    root_q = _checks.covariance("cov_q", cov_q, mean_q.shape[0])
     # Eigenvalues less 1, from the difference of the covariances: near-equal ones keep digits.
-    half = np.linalg.solve(root_q, cov_p - cov_q)
-    excess = np.linalg.eigvalsh(np.linalg.solve(root_q, half.T))
-    if np.abs(excess).max() < 0.5:
-        shape_part = exp_gap(np.log1p(excess)).sum()
-    else:
-        log_det = 2 * (np.log(np.diag(root_p)) - np.log(np.diag(root_q))).sum()
-        shape_part = excess.sum() - log_det
-    distance = np.linalg.solve(root_q, mean_p - mean_q)
-    return (shape_part + distance @ distance) / 2
+    half = xp.linalg.solve(root_q, cov_p - cov_q)
+    excess = xp.linalg.eigvalsh(xp.linalg.solve(root_q, half.T))
+    near = xp.max(xp.abs(excess)) < 0.5
+    diagonals = xp.linalg.diagonal(root_p), xp.linalg.diagonal(root_q)
+    shape = xp.where(
+        near, exp_gap(xp.log1p(xp.where(near, excess, 0.0))), excess - 2 * log_ratio(*diagonals)
+    )
+    distance = xp.linalg.solve(root_q, mean_p - mean_q)
+    return xp.sum(shape + distance * distance) / 2
 
 
-def _difference(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _difference(x: Array, y: Array) -> tuple[Array, Array]:
     """Return x - y and what its rounding lost (Knuth's two-sum); 0 where x - y is infinite."""
     difference = x - y
     step = difference - x
     lost = (x - (difference - step)) - (y + step)
-    return difference, np.where(np.isfinite(lost), lost, 0)
+    xp = namespace(x, y)
+    return difference, xp.where(xp.isfinite(lost), lost, 0.0)
 
 
-def _kl_terms(p: FloatArray, q: FloatArray, log_r: FloatArray) -> FloatArray:
+def _ratio_gap(a: Array, b: Array, power: int) -> Array:
+    """Return r - 1 - log r of the ratio r = (a/b)**power."""
+    xp = namespace(a, b)
+    log_r = power * log_ratio(a, b)
+    near = xp.abs(log_r) < 1
+    with np.errstate(over="ignore", under="ignore"):
+        far = quotient(a, b) ** power - 1 - log_r
+    return +xp.where(near, exp_gap(xp.where(near, log_r, 0.0)), far)  # + makes 0-d a number
+
+
+def _pointwise_kl(p: Array, q: Array, difference: Array | None = None) -> Array:
+    """Return p log(p/q) - p + q of each pair; `difference` is q - p, if it is known better."""
+    xp = namespace(p, q)
+    possible = p > 0  # elsewhere log_ratio gets what does no harm to a gradient
+    log_r = log_ratio(xp.where(possible, q, 1.0), xp.where(possible, p, 1.0), difference)
+    return _kl_terms(p, q, log_r)
+
+
+def _kl_terms(p: Array, q: Array, log_r: Array) -> Array:
     """Return the terms q - p - p log(q/p), none of which is negative; 0 log 0 = 0."""
+    xp = namespace(p, q)
     with np.errstate(all="ignore"):
         # Where q/p is large, e^x could overflow although q does not, and nothing cancels.
-        terms = np.where(log_r > 1, q - p * (1 + log_r), p * exp_gap(log_r))
-        return np.where(p > 0, terms, q)
+        large = log_r > 1
+        gap = exp_gap(xp.where(large, 0.0, log_r))
+        return xp.where(p > 0, xp.where(large, q - p * (1 + log_r), p * gap), q)
 
 
-def _weighted_sum(p: FloatArray, values: FloatArray) -> FloatArray:
-    """Return the expectation of `values` under `p`, with 0 * inf = 0."""
-    with np.errstate(invalid="ignore"):
-        return np.where(p > 0, p * values, 0).sum(axis=-1)
+def _code_length(p: Array, q: Array) -> Array:
+    """Return the expectation of -log q under `p`, with 0 log 0 = 0."""
+    xp = namespace(p, q)
+    return 0.0 - xp.sum(p * log(xp.where((p > 0) | (q > 0), q, 1.0)), axis=-1)
 
 
-def _in_base(nats: FloatArray, base: float | None) -> FloatArray:
+def _in_base(nats: Array, base: float | None) -> Array:
     if base is None:
         return nats
     base = _checks.real("base", base)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kltutorial import _checks
+from kltutorial._arrays import Array, as_array, fails, floats
 from kltutorial._checks import FloatArray
 from kltutorial._numerics import PENALTIES, exp_gap, half_square, log_ratio
 
@@ -39,7 +40,7 @@ Unit = Literal["token", "sequence"]
 _BLOCK = 1 << 16
 
 
-def k1(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
+def k1(logp: Array, logq: Array) -> Array:
     r"""Log-ratio estimator of KL(p || q), :math:`k_1 = \log p - \log q = -\log r`.
 
     Unbiased for samples of p.  A single value, and a mean of several, can be negative.
@@ -52,7 +53,7 @@ def k1(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
 
     Returns
     -------
-    numpy.ndarray
+    array
         One value per sample, in nats.
 
     Raises
@@ -75,7 +76,7 @@ def k1(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
     return -_log_r(logp, logq)
 
 
-def k2(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
+def k2(logp: Array, logq: Array) -> Array:
     r"""Squared log-ratio estimator of KL(p || q), :math:`k_2 = \tfrac12 (\log r)^2`.
 
     Biased: its mean is no KL divergence, and agrees with one to second order only.
@@ -88,7 +89,7 @@ def k2(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
 
     Returns
     -------
-    numpy.ndarray
+    array
         One value per sample; non-negative.
 
     Raises
@@ -111,7 +112,7 @@ def k2(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
     return half_square(_log_r(logp, logq))
 
 
-def k3(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
+def k3(logp: Array, logq: Array) -> Array:
     r"""Control-variate estimator of KL(p || q), :math:`k_3 = r - 1 - \log r`, with r = q/p.
 
     Unbiased for samples of p where q puts all its mass on outcomes that p can produce, and
@@ -126,7 +127,7 @@ def k3(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
 
     Returns
     -------
-    numpy.ndarray
+    array
         One value per sample, in nats; non-negative.  ``inf`` where r overflows.
 
     Raises
@@ -200,9 +201,7 @@ class EstimatorMoments(NamedTuple):
     std: float
 
 
-def estimator_moments(
-    p: ArrayLike, q: ArrayLike, *, estimator: Estimator = "k3"
-) -> EstimatorMoments:
+def estimator_moments(p: Array, q: Array, *, estimator: Estimator = "k3") -> EstimatorMoments:
     r"""Exact mean and standard deviation of one sample's estimate, by enumeration.
 
     Parameters
@@ -236,7 +235,8 @@ def estimator_moments(
     Derived in :doc:`Three estimators </book/three_estimators>`.
     """
     _check_estimator(estimator)
-    p, q = _checks.distribution_pair(p, q, -1)
+    p, q = _checks.as_float_array("p", p), _checks.as_float_array("q", q)
+    _checks.distributions(-1, p=p, q=q)
     if p.ndim != 1 or q.ndim != 1:
         raise ValueError(f"p and q must have shape (outcomes,), got {p.shape} and {q.shape}")
     possible = p > 0
@@ -513,7 +513,7 @@ def estimate_kl(
     _checks.non_empty("logp", logp)
     mask = None
     if where is not None:
-        mask = _checks.as_array("where", where)
+        mask = as_array("where", where)
         if mask.dtype != np.bool_:
             raise TypeError(f"where must be boolean, got dtype {mask.dtype}")
         _checks.same_shape("where", mask, "logp", logp)
@@ -659,17 +659,14 @@ def _merged(done: _Moments | None, new: _Moments) -> _Moments:
     return new if done is None else done + new
 
 
-def _log_r(logp: ArrayLike, logq: ArrayLike) -> FloatArray:
+def _log_r(logp: Array, logq: Array) -> Array:
     """Return log q - log p of checked log-probabilities."""
-    logp = _checks.as_float_array("logp", logp)
-    logq = _checks.as_float_array("logq", logq)
+    xp, logp, logq = floats(logp=logp, logq=logq)
     _checks.same_shape("logp", logp, "logq", logq)
     _checks.non_empty("logp", logp)
-    if not np.isfinite(logp).all():
+    if fails(xp.all(xp.isfinite(logp))):
         raise ValueError("logp must be finite: the samples come from p, so p can produce them")
-    _checks.no_nan("logq", logq)
-    if (logq == np.inf).any():
-        raise ValueError("logq must not contain +inf")
+    _checks.below_infinity("logq", logq)
     with np.errstate(over="ignore"):
         return logq - logp
 

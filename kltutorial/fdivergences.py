@@ -16,12 +16,11 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from kltutorial import _checks
-from kltutorial._checks import FloatArray
-from kltutorial._numerics import exp_gap, log, log_ratio
-from kltutorial.divergences import _kl_terms
+from kltutorial._arrays import Array, fails, floats, namespace
+from kltutorial._numerics import exp_gap, log, log_ratio, quotient
+from kltutorial.divergences import _pointwise_kl
 
 __all__ = [
     "F_DIVERGENCES",
@@ -32,7 +31,7 @@ __all__ = [
 ]
 
 Function: TypeAlias = Callable[[Any], Any]
-Perspective: TypeAlias = Callable[[FloatArray, FloatArray], FloatArray]
+Perspective: TypeAlias = Callable[[Array, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -110,9 +109,7 @@ class FDivergence:
             return float(self.f(np.zeros(1))[0]) + self.recession
 
 
-def f_divergence(
-    p: ArrayLike, q: ArrayLike, f: str | FDivergence | Function, *, axis: int = -1
-) -> FloatArray:
+def f_divergence(p: Array, q: Array, f: str | FDivergence | Function, *, axis: int = -1) -> Array:
     r"""f-divergence of categorical distributions, :math:`D_f(p \| q) = \sum_x q\, f(p/q)`.
 
     An outcome with p = 0 adds q f(0).  One with q = 0 adds :math:`p f'(\infty)`, the limit of
@@ -132,7 +129,7 @@ def f_divergence(
 
     Returns
     -------
-    numpy.ndarray or numpy.floating
+    array
         Divergences, never negative if f is convex; in nats for ``"kl"``, ``"reverse_kl"`` and
         ``"jensen_shannon"``.
 
@@ -161,8 +158,8 @@ def f_divergence(
     Derived in :doc:`f-divergences </book/fdivergences>`.
     """
     perspective = _perspective(f)
-    p, q = _checks.distribution_pair(p, q, axis)
-    return perspective(p, q).sum(axis=-1)
+    xp, p, q = _checks.distributions(axis, p=p, q=q)
+    return xp.sum(perspective(p, q), axis=-1)
 
 
 def alpha_divergence(alpha: float) -> FDivergence:
@@ -206,16 +203,18 @@ def alpha_divergence(alpha: float) -> FDivergence:
     """
     alpha = _checks.finite_real("alpha", alpha)
 
-    def perspective(p: FloatArray, q: FloatArray) -> FloatArray:
+    def perspective(p: Array, q: Array) -> Array:
         return _alpha_terms(p, q, alpha) if alpha <= 0.5 else _alpha_terms(q, p, 1 - alpha)
 
-    def df(u: FloatArray) -> FloatArray:
-        return log(u) if alpha == 1 else np.expm1((alpha - 1) * log(u)) / (alpha - 1)
+    def df(u: Array) -> Array:
+        if alpha == 1:
+            return log(u)
+        return _power_gap(u, namespace(u).ones_like(u), alpha - 1, log(u))
 
     return _member(f"alpha({alpha:g})", perspective, df, 1.0, symmetric=alpha == 0.5)
 
 
-def bregman_divergence(phi: Function, grad_phi: Function, x: ArrayLike, y: ArrayLike) -> FloatArray:
+def bregman_divergence(phi: Function, grad_phi: Function, x: Array, y: Array) -> Array:
     r"""Bregman divergence, :math:`\phi(x) - \phi(y) - \langle \nabla\phi(y), x - y \rangle`.
 
     The height of a convex function at `x` above its tangent at `y`.  Where the two nearly agree
@@ -234,7 +233,7 @@ def bregman_divergence(phi: Function, grad_phi: Function, x: ArrayLike, y: Array
 
     Returns
     -------
-    numpy.ndarray or numpy.floating
+    array
         One gap per entry or per vector, as `phi` has it; never negative if it is convex.
 
     Raises
@@ -259,25 +258,25 @@ def bregman_divergence(phi: Function, grad_phi: Function, x: ArrayLike, y: Array
     """
     _checks.function("phi", phi)
     _checks.function("grad_phi", grad_phi)
-    x, y = _checks.real_array("x", x), _checks.real_array("y", y)
+    xp, x, y = floats(x=x, y=y)
+    _checks.filled("x", x)
+    _checks.filled("y", y)
     _checks.broadcast("x and y", x, y)
-    x, y = np.broadcast_arrays(x, y)
-    height, foot, slope = (
-        _returned(name, function(point))
-        for name, function, point in (("phi", phi, x), ("phi", phi, y), ("grad_phi", grad_phi, y))
-    )
+    x, y = xp.broadcast_arrays(x, y)
+    calls = ("phi", phi, x), ("phi", phi, y), ("grad_phi", grad_phi, y)
+    height, foot, slope = (_returned(name, function(point)) for name, function, point in calls)
     _checks.same_shape("what grad_phi returns", slope, "y", y)
     rise = slope * (x - y)
     if height.shape != x.shape:
-        rise = rise.sum(axis=-1)
+        rise = xp.sum(rise, axis=-1)
     _checks.same_shape("what phi returns", height, "its tangent", rise)
     return height - foot - rise
 
 
-def _returned(name: str, value: ArrayLike) -> FloatArray:
+def _returned(name: str, value: Array) -> Array:
     """Return what a user's function gave back, as a floating array without NaN."""
     name = f"what {name} returns"
-    array = _checks.as_float_array(name, value)
+    _, array = floats(**{name: value})
     _checks.no_nan(name, array)
     return array
 
@@ -295,142 +294,147 @@ def _perspective(f: str | FDivergence | Function) -> Perspective:
     return partial(_terms, f, math.nan)
 
 
-def _terms(f: Function, recession: float, p: FloatArray, q: FloatArray) -> FloatArray:
+def _terms(f: Function, recession: float, p: Array, q: Array) -> Array:
     """Return q f(p/q) of a generator that is known as a function of the ratio alone."""
-    p, q = np.broadcast_arrays(p, q)
+    xp = namespace(p, q)
+    p, q = xp.broadcast_arrays(p, q)
     excluded = q == 0
     only_p = excluded & (p > 0)
-    if math.isnan(recession) and only_p.any():
+    if math.isnan(recession) and fails(~xp.any(only_p)):
         raise ValueError(
             "f must be an FDivergence with its recession where q is 0 and p is not: "
             "a function of p/q doesn't say what such an outcome adds"
         )
     with np.errstate(all="ignore"):
-        u = np.where(excluded, 1, p) / np.where(excluded, 1, q)
-        values = _checks.as_float_array("what f returns", f(u))
+        u = xp.where(excluded, 1.0, p) / xp.where(excluded, 1.0, q)
+        _, values = floats(**{"what f returns": f(u)})
         _checks.same_shape("what f returns", values, "p/q", u)
-        if np.isnan(values).any():
+        if fails(~xp.any(xp.isnan(values))):
             raise ValueError(
-                f"f must not return NaN, and does at u = {u[np.isnan(values)][0]:g}: "
+                f"f must not return NaN, and does at u = {float(u[xp.isnan(values)][0]):g}: "
                 "where p is 0, it must return its limit at 0"
             )
-        at_one = float(np.max(np.abs(f(np.ones(1)))))
-        if not at_one <= 1e-9:
-            raise ValueError(f"f must be 0 at 1, got {at_one:g}")
+        at_one = xp.max(xp.abs(f(xp.ones_like(xp.reshape(u, (-1,))[:1]))))
+        if fails(at_one <= 1e-9):
+            raise ValueError(f"f must be 0 at 1, got {float(at_one):g}")
         # Infinite recession times a p of 0 would be NaN.
-        return np.where(excluded, np.where(only_p, p * recession, 0), q * values)
-
-
-def _ratios(u: ArrayLike) -> FloatArray:
-    u = _checks.real_array("u", u)
-    if (u < 0).any():
-        raise ValueError(f"u must be non-negative, got {u.min():g}")
-    return u
+        limit = p * recession if math.isfinite(recession) else xp.where(only_p, recession, p)
+        return xp.where(excluded, limit, q * values)
 
 
 def _member(
-    name: str,
-    perspective: Perspective,
-    df: Callable[[FloatArray], FloatArray],
-    curvature: float,
-    *,
-    symmetric: bool = False,
+    name: str, perspective: Perspective, df: Function, curvature: float, *, symmetric: bool = False
 ) -> FDivergence:
     """Return the f-divergence with this perspective function: f(u) is its value at (u, 1)."""
+    perspective, df = np.errstate(all="ignore")(perspective), np.errstate(all="ignore")(df)
 
-    def f(u: ArrayLike) -> FloatArray:
-        u = _ratios(u)
-        return perspective(u, np.ones_like(u))[()]
+    def f(u: Array) -> Array:
+        xp, u = floats(u=u)
+        _checks.non_negative("u", u)
+        return +perspective(u, xp.ones_like(u))
 
-    def derivative(u: ArrayLike) -> FloatArray:
-        u = _ratios(u)
-        with np.errstate(all="ignore"):
-            return df(u)[()]
+    def derivative(u: Array) -> Array:
+        _, u = floats(u=u)
+        _checks.non_negative("u", u)
+        return +df(u)
 
     recession = float(perspective(np.ones(1), np.zeros(1))[0])
     return FDivergence(name, f, derivative, recession, curvature, symmetric, perspective)
 
 
-def _kl(p: FloatArray, q: FloatArray) -> FloatArray:
-    return _kl_terms(p, q, log_ratio(q, p))
+def _reverse_kl(p: Array, q: Array) -> Array:
+    return _pointwise_kl(q, p)
 
 
-def _reverse_kl(p: FloatArray, q: FloatArray) -> FloatArray:
-    return _kl(q, p)
+def _jensen_shannon(p: Array, q: Array) -> Array:
+    # The mean of p and q would lose digits of the smallest numbers; twice the mean does not.
+    return (_pointwise_kl(2 * p, p + q, q - p) + _pointwise_kl(2 * q, p + q, p - q)) / 4
 
 
-def _jensen_shannon(p: FloatArray, q: FloatArray) -> FloatArray:
-    with np.errstate(all="ignore"):
-        # With s = (p - q) / (p + q) the ratios to the midpoint are 1 + s and 1 - s, and the term
-        # is ((1 + s) log(1 + s) + (1 - s) log(1 - s)) (p + q) / 4.
-        s = (p - q) / (p + q)
-        a, b = 2 * p / (p + q), 2 * q / (p + q)
-        near = 2 * s * np.arctanh(s) + np.log1p(-s * s)
-        far = np.where(a > 0, a * log(a), 0) + np.where(b > 0, b * log(b), 0)
-        return np.where(p == q, 0, np.where(np.abs(s) < 0.5, near, far) * (p + q) / 4)
+def _squared_hellinger(p: Array, q: Array) -> Array:
+    xp, inside, a, b = _inside(p, q)
+    # The difference of p and q loses nothing; that of their roots would.
+    difference = (a - b) / (xp.sqrt(a) + xp.sqrt(b))
+    return xp.where(inside, difference * difference, p + q) / 2
 
 
-def _squared_hellinger(p: FloatArray, q: FloatArray) -> FloatArray:
-    with np.errstate(all="ignore"):
-        # The difference of p and q loses nothing; that of their roots would.
-        return np.where(p == q, 0, ((p - q) / (np.sqrt(p) + np.sqrt(q))) ** 2 / 2)
+def _chi2(p: Array, q: Array) -> Array:
+    xp = namespace(p, q)
+    root = (p - q) / xp.sqrt(xp.where(q > 0, q, 1.0))
+    return xp.where((p > 0) & (q == 0), math.inf, root * root)
 
 
-def _total_variation(p: FloatArray, q: FloatArray) -> FloatArray:
-    return np.abs(p - q) / 2
-
-
-def _chi2(p: FloatArray, q: FloatArray) -> FloatArray:
-    with np.errstate(all="ignore"):
-        return np.where(p == q, 0, (p - q) / q * (p - q))
-
-
-def _neyman_chi2(p: FloatArray, q: FloatArray) -> FloatArray:
+def _neyman_chi2(p: Array, q: Array) -> Array:
     return _chi2(q, p)
 
 
-def _alpha_terms(p: FloatArray, q: FloatArray, alpha: float) -> FloatArray:
+def _inside(p: Array, q: Array) -> tuple[Any, Array, Array, Array]:
+    """Return the namespace, where p and q are both above 0, and the two with 1 elsewhere."""
+    xp = namespace(p, q)
+    inside = (p > 0) & (q > 0)
+    return xp, inside, xp.where(inside, p, 1.0), xp.where(inside, q, 1.0)
+
+
+def _power_gap(a: Array, b: Array, power: float, x: Array) -> Array:
+    """Return b ((a/b)**power - 1) / power, where x is log(a/b)."""
+    xp, y = namespace(a, b), power * x
+    near = xp.abs(y) < 1
+    # Where a/b, its power or its derivative could leave the range of floats, the roots do not.
+    limit = math.sqrt(xp.finfo(x.dtype).smallest_normal)
+    plain = (max(1, abs(power)) * xp.abs(x) < -math.log(limit)) & (b > limit)
+    ratio = quotient(xp.where(plain, a, 1.0), xp.where(plain, b, 1.0))
+    raised = xp.where(plain, ratio, xp.sqrt(a) / xp.sqrt(b)) ** power
+    far = (xp.where(plain, b * raised, (xp.sqrt(b) * raised) ** 2) - b) / power
+    return xp.where(near, b * (xp.expm1(xp.where(near, y, 0.0)) / power), far)
+
+
+def _alpha_terms(p: Array, q: Array, alpha: float) -> Array:
     """Return q f_α(p/q) for α ≤ ½; above, swapping p and q swaps α and 1 - α."""
     if alpha == 0:
         return _reverse_kl(p, q)
-    with np.errstate(all="ignore"):
-        x = log_ratio(p, q)
-        # With g(x) = e^x - 1 - x, f_α is (g(x) - g(αx)/α) / (1 - α): for α ≤ ½ the two terms
-        # don't cancel near x = 0.  Far from it they are better had from p and q themselves.
-        near = q * (exp_gap(x) - exp_gap(alpha * x) / alpha)
-        far = (p - q) - np.where(q > 0, q * (np.expm1(alpha * x) / alpha), 0)
-        return np.where(p == q, 0, np.where(np.abs(x) < 2, near, far) / (1 - alpha))
+    xp, inside, a, b = _inside(p, q)
+    x = log_ratio(a, b)
+    # With g(x) = e^x - 1 - x, f_α is (g(x) - g(αx)/α) / (1 - α): for α ≤ ½ the two terms
+    # don't cancel near x = 0.  Far from it they are better had from p and q themselves.
+    near = (xp.abs(x) < 2) & (xp.abs(alpha * x) < 1)
+    small = xp.where(near, x, 0.0)
+    gap = b * (exp_gap(small) - exp_gap(alpha * small) / alpha)
+    far = (a - b) - _power_gap(a, b, alpha, x)
+    edge = p / (1 - alpha) + q / alpha
+    if alpha < 0:
+        edge = xp.where(q > 0, math.inf, edge)
+    return xp.where(inside, xp.where(near, gap, far) / (1 - alpha), edge)
 
 
 F_DIVERGENCES: Mapping[str, FDivergence] = MappingProxyType(
     {
         member.name: member
         for member in (
-            _member("kl", _kl, log, 1.0),
-            _member("reverse_kl", _reverse_kl, lambda u: 1 - 1 / u, 1.0),
+            _member("kl", _pointwise_kl, log, 1.0),
+            _member("reverse_kl", _reverse_kl, lambda u: (u - 1) / u, 1.0),
             _member(
                 "jensen_shannon",
                 _jensen_shannon,
-                lambda u: log(2 * u / (1 + u)) / 2,
+                lambda u: log_ratio(2 * u, 1 + u, u - 1) / 2,
                 0.25,
                 symmetric=True,
             ),
             _member(
                 "squared_hellinger",
                 _squared_hellinger,
-                lambda u: (1 - 1 / np.sqrt(u)) / 2,
+                lambda u: (u - 1) / (u + u**0.5) / 2,
                 0.25,
                 symmetric=True,
             ),
             _member(
                 "total_variation",
-                _total_variation,
-                lambda u: np.sign(u - 1) / 2,
+                lambda p, q: namespace(p, q).abs(p - q) / 2,
+                lambda u: namespace(u).sign(u - 1) / 2,
                 math.inf,
                 symmetric=True,
             ),
             _member("chi2", _chi2, lambda u: 2 * (u - 1), 2.0),
-            _member("neyman_chi2", _neyman_chi2, lambda u: 1 - 1 / u**2, 2.0),
+            _member("neyman_chi2", _neyman_chi2, lambda u: (u - 1) / u * ((u + 1) / u), 2.0),
         )
     }
 )

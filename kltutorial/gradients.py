@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kltutorial import _checks
+from kltutorial._arrays import Array, boolean, fails, floats, namespace
 from kltutorial._checks import FloatArray
 from kltutorial._numerics import exp_gap, half_square, log_softmax
 from kltutorial.divergences import kl_from_logits
@@ -34,22 +35,25 @@ Penalty = Literal["k1", "k2", "k3", "abs", "k3_inverted"]
 Placement = Literal["loss", "reward"]
 Weight = Literal["ratio", "detached"]
 
-Function = Callable[[FloatArray], FloatArray]
+Function = Callable[[Array], Array]
+
+
+def _expm1(x: Array) -> Array:
+    return namespace(x).expm1(x)
+
 
 # Of each penalty, as functions of x = log p - log q: its value, its derivative, and their sum.
 # The sum is written out because that of k3 is x, which the two parts lose once r is large.
 _PENALTIES: dict[str, tuple[Function, Function, Function]] = {
-    "k1": (lambda x: x, np.ones_like, lambda x: x + 1),
+    "k1": (lambda x: x, lambda x: namespace(x).ones_like(x), lambda x: x + 1),
     "k2": (half_square, lambda x: x, lambda x: half_square(x) + x),
-    "k3": (lambda x: exp_gap(-x), lambda x: -np.expm1(-x), lambda x: x),
-    "abs": (np.abs, np.sign, lambda x: np.abs(x) + np.sign(x)),
-    "k3_inverted": (exp_gap, np.expm1, lambda x: exp_gap(x) + np.expm1(x)),
+    "k3": (lambda x: exp_gap(-x), lambda x: -_expm1(-x), lambda x: x),
+    "abs": (abs, lambda x: namespace(x).sign(x), lambda x: abs(x) + namespace(x).sign(x)),
+    "k3_inverted": (exp_gap, _expm1, lambda x: exp_gap(x) + _expm1(x)),
 }
 
 
-def kl_gradient(
-    p_logits: ArrayLike, q_logits: ArrayLike, *, divergence: str | FDivergence = "kl"
-) -> FloatArray:
+def kl_gradient(p_logits: Array, q_logits: Array, *, divergence: str | FDivergence = "kl") -> Array:
     r"""Exact gradient of a divergence, :math:`\nabla_p D_f(p \| q) = p\,(f'(u) - \sum p f'(u))`.
 
     With :math:`u = p/q`.  It is with respect to the logits of p, and its entries sum to zero.
@@ -64,7 +68,7 @@ def kl_gradient(
 
     Returns
     -------
-    numpy.ndarray
+    array
         One number per logit, in the unit of the divergence.  Where f has a kink (total
         variation at p = q) it is what ``df`` returns there.
 
@@ -99,25 +103,24 @@ def kl_gradient(
             f"divergence must be a name or an FDivergence, got {type(divergence).__name__}"
         )
     logp, logq = _log_probs(p_logits=p_logits, q_logits=q_logits)
-    p = np.exp(logp)
     with np.errstate(all="ignore"):
-        u = np.exp(logp - logq)
+        xp, u = floats(u=namespace(logp).exp(logp - logq))
         _within_range(1 / u, u)
-        slope = _checks.as_float_array("what df returns", divergence.df(u))
+        _, slope = floats(**{"what df returns": divergence.df(u)})
         _checks.same_shape("what df returns", slope, "p/q", u)
-        gradient = p * slope - p * (p * slope).sum(axis=-1, keepdims=True)
-    return _within_range(gradient)
+        p = xp.exp(logp)
+        return _within_range(_mean_gradient(p, p * slope))
 
 
 def sample_gradients(
-    p_logits: ArrayLike,
-    q_logits: ArrayLike,
+    p_logits: Array,
+    q_logits: Array,
     *,
     estimator: Penalty,
     placement: Placement,
     weight: Weight | None = None,
-    behaviour_logits: ArrayLike | None = None,
-) -> FloatArray:
+    behaviour_logits: Array | None = None,
+) -> Array:
     r"""Gradient that each single outcome contributes when it is sampled.
 
     With :math:`\ell = \log p - \log q`, score s, penalty :math:`k(\ell)` and, if it is weighted,
@@ -154,7 +157,7 @@ def sample_gradients(
 
     Returns
     -------
-    numpy.ndarray
+    array
         Shape (..., outcomes, outcomes): row x is the gradient, with respect to `p_logits`, that
         the sample x contributes.  The mean of the rows over b is :func:`expected_gradient`.
 
@@ -184,14 +187,14 @@ def sample_gradients(
 
 
 def expected_gradient(
-    p_logits: ArrayLike,
-    q_logits: ArrayLike,
+    p_logits: Array,
+    q_logits: Array,
     *,
     estimator: Penalty,
     placement: Placement,
     weight: Weight | None = None,
-    behaviour_logits: ArrayLike | None = None,
-) -> FloatArray:
+    behaviour_logits: Array | None = None,
+) -> Array:
     r"""Gradient that minimising a sampled penalty follows on average, by enumeration.
 
     Step against it, and the penalty is minimised, in either placement; for a penalty that is
@@ -205,7 +208,7 @@ def expected_gradient(
 
     Returns
     -------
-    numpy.ndarray
+    array
         One number per logit of the policy; the entries sum to zero.
 
     Raises
@@ -230,18 +233,19 @@ def expected_gradient(
         p_logits, q_logits, estimator, placement, weight, behaviour_logits
     )
     with np.errstate(all="ignore"):
-        return _within_range(_mean_gradient(np.exp(logp), np.exp(logb) * coefficient))
+        exp = namespace(logp).exp
+        return _within_range(_mean_gradient(exp(logp), exp(logb) * coefficient))
 
 
 def gradient_noise(
-    p_logits: ArrayLike,
-    q_logits: ArrayLike,
+    p_logits: Array,
+    q_logits: Array,
     *,
     estimator: Penalty,
     placement: Placement,
     weight: Weight | None = None,
-    behaviour_logits: ArrayLike | None = None,
-) -> FloatArray:
+    behaviour_logits: Array | None = None,
+) -> Array:
     r"""Variance of the gradient of one sample: the trace of its covariance, by enumeration.
 
     The mean gradient of n independent samples has this variance divided by n.
@@ -253,7 +257,7 @@ def gradient_noise(
 
     Returns
     -------
-    numpy.ndarray or numpy.floating
+    array
         One variance per distribution, summed over the logits.
 
     Raises
@@ -278,11 +282,12 @@ def gradient_noise(
     logp, logb, coefficient = _enumerate(
         p_logits, q_logits, estimator, placement, weight, behaviour_logits
     )
-    p, b = np.exp(logp), np.exp(logb)
+    xp = namespace(logp)
+    p, b = xp.exp(logp), xp.exp(logb)
     with np.errstate(all="ignore"):
         mean = _mean_gradient(p, b * coefficient)
         deviations = coefficient[..., None] * _scores(logp) - mean[..., None, :]
-        return _within_range((b * (deviations**2).sum(axis=-1)).sum(axis=-1))
+        return _within_range(xp.sum(b * xp.sum(deviations**2, axis=-1), axis=-1))
 
 
 def follow_penalty(
@@ -353,6 +358,8 @@ def follow_penalty(
     if batch_size is not None:
         _checks.generator("rng", rng)
         _checks.positive_integer("batch_size", batch_size)
+    p_logits = _checks.as_float_array("p_logits", p_logits)
+    q_logits = _checks.as_float_array("q_logits", q_logits)
     logits, logq = np.broadcast_arrays(*_log_probs(p_logits=p_logits, q_logits=q_logits))
     path = np.empty((steps + 1, *logits.shape))
     path[0] = logits
@@ -399,39 +406,33 @@ def leash_example() -> tuple[FloatArray, FloatArray]:
 
 
 def _check_use(estimator: str, placement: str, weight: str | None) -> None:
-    for name, value, allowed in (
-        ("estimator", estimator, tuple(_PENALTIES)),
-        ("placement", placement, ("loss", "reward")),
-        ("weight", weight, (None, "ratio", "detached")),
-    ):
-        _checks.choice(name, value, *allowed)
+    _checks.choice("estimator", estimator, *_PENALTIES)
+    _checks.choice("placement", placement, "loss", "reward")
+    _checks.choice("weight", weight, None, "ratio", "detached")
 
 
-def _log_probs(**logits: ArrayLike) -> list[FloatArray]:
-    """Return the log-probabilities of checked logits, in float64."""
-    arrays = {name: _checks.logits(name, value, -1) for name, value in logits.items()}
-    first, *others = arrays
-    for name, array in arrays.items():
+def _log_probs(**logits: Array) -> list[Array]:
+    """Return the log-probabilities of checked logits, in the widest of their types."""
+    xp, *arrays = _checks.logits(-1, **logits)
+    for name, array in zip(logits, arrays, strict=True):
         _checks.finite(name, array)
-    for name in others:
-        _checks.same_outcomes(first, arrays[first], name, arrays[name], -1)
-    _checks.broadcast(", ".join(arrays), *arrays.values())
-    return [log_softmax(array.astype(np.float64)) for array in arrays.values()]
+    dtype = xp.result_type(*arrays)
+    return [log_softmax(xp.astype(array, dtype)) for array in arrays]
 
 
 def _enumerate(
-    p_logits: ArrayLike,
-    q_logits: ArrayLike,
+    p_logits: Array,
+    q_logits: Array,
     estimator: str,
     placement: str,
     weight: str | None,
-    behaviour_logits: ArrayLike | None,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+    behaviour_logits: Array | None,
+) -> tuple[Array, Array, Array]:
     """Return log p, log b and the coefficient of the score, for every outcome."""
     _check_use(estimator, placement, weight)
     behaviour = p_logits if behaviour_logits is None else behaviour_logits
     logp, logq, logb = _log_probs(p_logits=p_logits, q_logits=q_logits, behaviour_logits=behaviour)
-    logp, logq, logb = np.broadcast_arrays(logp, logq, logb)
+    logp, logq, logb = namespace(logp).broadcast_arrays(logp, logq, logb)
     with np.errstate(all="ignore"):
         return logp, logb, _coefficient(estimator, placement, weight, logp, logq, logb)
 
@@ -440,30 +441,33 @@ def _coefficient(
     estimator: str,
     placement: str,
     weight: str | None,
-    logp: FloatArray,
-    logq: FloatArray,
-    logb: FloatArray,
-) -> FloatArray:
+    logp: Array,
+    logq: Array,
+    logb: Array,
+) -> Array:
     """Return what the score of a sampled outcome is multiplied with."""
     value, slope, both = _PENALTIES[estimator]
     differentiated = both if weight == "ratio" else slope
     coefficient = (value if placement == "reward" else differentiated)(logp - logq)
-    return coefficient if weight is None else np.exp(logp - logb) * coefficient
+    return coefficient if weight is None else namespace(logp).exp(logp - logb) * coefficient
 
 
-def _scores(logp: FloatArray) -> FloatArray:
+def _scores(logp: Array) -> Array:
     """Return the gradient of log p(x) in the logits, row x for each outcome."""
-    return np.eye(logp.shape[-1]) - np.exp(logp)[..., None, :]
+    xp = namespace(logp)
+    own = boolean("own", np.eye(logp.shape[-1], dtype=bool), logp)
+    return xp.astype(own, logp.dtype) - xp.exp(logp)[..., None, :]
 
 
-def _mean_gradient(p: FloatArray, terms: FloatArray) -> FloatArray:
+def _mean_gradient(p: Array, terms: Array) -> Array:
     """Return the sum over outcomes of `terms` times their scores."""
-    return terms - p * terms.sum(axis=-1, keepdims=True)
+    return terms - p * namespace(terms).sum(terms, axis=-1, keepdims=True)
 
 
-def _within_range(*arrays: FloatArray) -> FloatArray:
+def _within_range(*arrays: Array) -> Array:
     """Return the last array; raise if one of them holds what only an overflow can bring about."""
-    if not all(np.isfinite(array).all() for array in arrays):
+    xp = namespace(*arrays)
+    if any(fails(xp.all(xp.isfinite(array))) for array in arrays):
         raise ValueError(
             "p_logits must be nearer to the other logits: a ratio of probabilities overflows"
         )

@@ -7,13 +7,14 @@ tokens; a boolean mask says which tokens belong to a sample.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from kltutorial import _checks
-from kltutorial._arrays import Array, as_bool_array, as_float_array, detach, namespace
+from kltutorial._arrays import Array, boolean, detach, fails, floats, namespace
 from kltutorial._numerics import PENALTIES
 
 __all__ = ["GRPOLoss", "group_advantages", "grpo_loss"]
@@ -47,21 +48,21 @@ class GRPOLoss:
     Derived in :doc:`The GRPO formula </book/grpo>`.
     """
 
-    loss: Any
-    policy_loss: Any
-    kl_loss: Any
-    kl: Any
-    clip_fraction: Any
+    loss: Array
+    policy_loss: Array
+    kl_loss: Array
+    kl: Array
+    clip_fraction: Array
 
 
 def group_advantages(
-    rewards: Any, *, normalize_std: bool = True, ddof: int = 0, eps: float = 1e-4
+    rewards: Array, *, normalize_std: bool = True, ddof: int = 0, eps: float = 1e-4
 ) -> Array:
     r"""Advantage of each answer over its group, :math:`\hat A_i = (R_i - \bar R) / (s + \epsilon)`.
 
     Parameters
     ----------
-    rewards : array_like or torch.Tensor
+    rewards : array_like
         Shape (groups, G): the rewards of G answers to each question.
     normalize_std : bool
         Divide by the standard deviation s of the group, as GRPO does and Dr. GRPO does not.
@@ -73,7 +74,7 @@ def group_advantages(
 
     Returns
     -------
-    numpy.ndarray or torch.Tensor
+    array
         Shape (groups, G).  Exactly 0 in a group whose rewards are all equal, also if `eps` is 0.
 
     Raises
@@ -97,40 +98,38 @@ def group_advantages(
     DeepSeekMath (arXiv 2402.03300), section 4.1; without the standard deviation, Dr. GRPO
     (arXiv 2503.20783).  Derived in :doc:`The GRPO formula </book/grpo>`.
     """
-    xp = namespace(rewards)
-    rewards = as_float_array("rewards", rewards)
+    xp, rewards = floats(rewards=rewards)
     if rewards.ndim != 2:
-        raise ValueError(f"rewards must have shape (groups, G), got {tuple(rewards.shape)}")
+        raise ValueError(f"rewards must have shape (groups, G), got {_checks.shape(rewards)}")
     groups, size = rewards.shape
     if groups == 0 or size < 2:
         raise ValueError(
             "rewards must hold a group, and two answers or more in each: a single one has "
-            f"nothing to be compared with; got shape {tuple(rewards.shape)}"
+            f"nothing to be compared with; got shape {_checks.shape(rewards)}"
         )
-    if not xp.isfinite(rewards).all():
-        raise ValueError("rewards must be finite")
+    _checks.finite("rewards", rewards)
     _checks.boolean("normalize_std", normalize_std)
     if not 0 <= _checks.integer("ddof", ddof) < size:
         raise ValueError(f"ddof must be in 0..{size - 1}, got {ddof}")
     eps = _checks.real("eps", eps)
-    if not 0 <= eps < float("inf"):
+    if not 0 <= eps < math.inf:
         raise ValueError(f"eps must be finite and not negative, got {eps}")
-    centred = rewards - rewards.sum(axis=1)[:, None] / size
     # The mean of equal numbers is rounded; what is left over is no difference between them.
-    varies = (rewards != rewards[:, :1]).any(axis=1)[:, None]
-    centred = xp.where(varies, centred, xp.zeros_like(rewards))
+    varies = xp.any(rewards != rewards[:, :1], axis=1, keepdims=True)
+    centred = xp.where(varies, rewards - xp.mean(rewards, axis=1, keepdims=True), 0.0)
     if not normalize_std:
         return centred
-    std = ((centred**2).sum(axis=1)[:, None] / (size - ddof)) ** 0.5
-    return centred / xp.where(varies, std + eps, xp.ones_like(std))
+    variance = xp.sum(centred**2, axis=1, keepdims=True) / (size - ddof)
+    # The root has no derivative at 0.
+    return centred / (xp.sqrt(xp.where(varies, variance, 1.0)) + eps)
 
 
 def grpo_loss(
-    logp: Any,
-    logp_old: Any,
-    logp_ref: Any,
-    advantages: Any,
-    mask: Any,
+    logp: Array,
+    logp_old: Array | None,
+    logp_ref: Array | None,
+    advantages: Array,
+    mask: Array,
     *,
     beta: float,
     clip: float | tuple[float, float] = 0.2,
@@ -150,21 +149,21 @@ def grpo_loss(
         -\min(\rho \hat A, \mathrm{clip}(\rho, 1 - \epsilon_l, 1 + \epsilon_h) \hat A)
         + \beta\, (r - 1 - \log r)
 
-    Works on NumPy arrays, and on PyTorch tensors with autograd; `logp` decides.  Where the mask is
-    False nothing is read, neither in the value nor in the gradient: there may be NaN.
+    Where the mask is False nothing is read, neither in the value nor in the gradient: there may
+    be NaN.
 
     Parameters
     ----------
-    logp : array_like or torch.Tensor
+    logp : array_like
         Log-probabilities, in nats, of the sampled tokens under the policy; (samples, tokens).
-    logp_old : array_like or torch.Tensor or None
+    logp_old : array_like or None
         Those of the policy that wrote the samples.  None: that policy is this one, so ρ has the
         value 1 and the gradient of log π.
-    logp_ref : array_like or torch.Tensor or None
+    logp_ref : array_like or None
         Those of the reference.  None is allowed where `beta` is 0.
-    advantages : array_like or torch.Tensor
+    advantages : array_like
         One number per sample, shape (samples,).
-    mask : array_like or torch.Tensor of bool
+    mask : array_like of bool
         True for the tokens that count; at least one in each sample.
     beta : float
         Weight of the penalty: its price per nat, in units of the advantages.
@@ -213,7 +212,7 @@ def grpo_loss(
     """
     low, high = _check_clip(clip)
     beta = _checks.real("beta", beta)
-    if not 0 <= beta < float("inf"):
+    if not 0 <= beta < math.inf:
         raise ValueError(f"beta must be finite and not negative, got {beta}")
     _checks.choice("kl", kl, "k1", "k2", "k3")
     _checks.choice("aggregation", aggregation, "grpo", "bnpo", "dapo", "dr_grpo")
@@ -223,27 +222,27 @@ def grpo_loss(
     if logp_ref is None and beta != 0:
         raise ValueError(f"logp_ref may be None only where beta is 0, got beta {beta}")
 
-    xp = namespace(logp)
-    logp = as_float_array("logp", logp)
-    keep = as_bool_array("mask", mask, logp)
-    logp = _log_probs("logp", logp, logp, keep)
-    old = detach(logp) if logp_old is None else _log_probs("logp_old", logp_old, logp, keep)
-    scores = as_float_array("advantages", advantages, logp)
+    xp, logp, old, ref, scores = floats(
+        logp=logp,
+        logp_old=logp if logp_old is None else logp_old,
+        logp_ref=logp if logp_ref is None else logp_ref,
+        advantages=advantages,
+    )
+    keep = boolean("mask", mask, logp)
+    logp = _log_probs("logp", logp, keep)
+    old = detach(logp) if logp_old is None else _log_probs("logp_old", old, keep)
     if scores.shape != logp.shape[:1]:
         raise ValueError(
-            f"advantages must have shape {tuple(logp.shape[:1])}, one for each sample of logp, "
-            f"got {tuple(scores.shape)}"
+            f"advantages must have shape {_checks.shape(logp)[:1]}, one for each sample of logp, "
+            f"got {_checks.shape(scores)}"
         )
-    if not xp.isfinite(scores).all():
-        raise ValueError("advantages must be finite")
+    _checks.finite("advantages", scores)
     scores = scores[:, None]
-    zeros = xp.zeros_like(logp)
-    ones = xp.where(keep, zeros + 1, zeros)  # not integers, which PyTorch divides in float32
-    lengths = ones.sum(axis=1)
-    if not (lengths > 0).all():
-        empty = [bool(n) for n in lengths > 0].index(False)
+    lengths = xp.sum(xp.astype(keep, logp.dtype), axis=1)
+    if fails(xp.all(lengths > 0)):
+        empty = int(xp.argmin(lengths))
         raise ValueError(f"mask must keep at least one token of each sample; {empty} has none")
-    count = int(keep.sum())
+    count = xp.sum(lengths)
     weights = _token_weights(aggregation, lengths, count, max_length, total_tokens)
 
     with np.errstate(over="ignore"):
@@ -251,36 +250,29 @@ def grpo_loss(
         surrogate = xp.minimum(ratio * scores, xp.clip(ratio, 1 - low, 1 + high) * scores)
         clipped = ((ratio > 1 + high) & (scores > 0)) | ((ratio < 1 - low) & (scores < 0))
         # A masked entry has two equal log-probabilities of 0 by now: ρ is 1, the penalty 0.
-        policy_loss = xp.where(keep, -surrogate * weights, zeros).sum()
-        fraction = xp.where(clipped, ones, zeros).sum() / count
+        policy_loss = xp.sum(xp.where(keep, -surrogate * weights, 0.0))
+        fraction = xp.sum(xp.astype(clipped, logp.dtype)) / count
         if logp_ref is None:
-            nothing = zeros.sum()
-            return GRPOLoss(policy_loss, policy_loss, nothing, nothing + float("nan"), fraction)
-        log_r = _log_probs("logp_ref", logp_ref, logp, keep) - logp
-        penalty = PENALTIES[kl](log_r)
+            nothing = 0.0 * count
+            return GRPOLoss(policy_loss, policy_loss, nothing, nothing + math.nan, fraction)
+        penalty = PENALTIES[kl](_log_probs("logp_ref", ref, keep) - logp)
         if weight_kl:
             penalty = ratio * penalty
-        kl_loss = (penalty * weights).sum()
+        kl_loss = xp.sum(penalty * weights)
         loss = policy_loss + beta * kl_loss if beta else policy_loss
-        return GRPOLoss(loss, policy_loss, kl_loss, detach(penalty).sum() / count, fraction)
+        return GRPOLoss(loss, policy_loss, kl_loss, xp.sum(detach(penalty)) / count, fraction)
 
 
-def _log_probs(name: str, value: Any, like: Array, keep: Array) -> Array:
+def _log_probs(name: str, value: Array, keep: Array) -> Array:
     """Return the checked log-probabilities of the tokens that count, and 0 for the others."""
-    xp = namespace(like)
-    value = as_float_array(name, value, like)
+    xp = namespace(value)
     if value.ndim != 2:
-        raise ValueError(f"{name} must have shape (samples, tokens), got {tuple(value.shape)}")
-    if value.shape != keep.shape:
-        raise ValueError(
-            f"{name} and mask must have the same shape, "
-            f"got {tuple(value.shape)} and {tuple(keep.shape)}"
-        )
-    if 0 in value.shape:
-        raise ValueError(f"{name} must not be empty, got shape {tuple(value.shape)}")
+        raise ValueError(f"{name} must have shape (samples, tokens), got {_checks.shape(value)}")
+    _checks.same_shape(name, value, "mask", keep)
+    _checks.non_empty(name, value)
     # Not a product with the mask: 0 * NaN is NaN, here and in the gradient.
-    value = xp.where(keep, value, xp.zeros_like(value))
-    if not xp.isfinite(value).all():
+    value = xp.where(keep, value, 0.0)
+    if fails(xp.all(xp.isfinite(value))):
         raise ValueError(f"{name} must be finite where mask is True")
     return value
 
@@ -288,27 +280,27 @@ def _log_probs(name: str, value: Any, like: Array, keep: Array) -> Array:
 def _token_weights(
     aggregation: Aggregation,
     lengths: Array,
-    count: int,
+    count: Array,
     max_length: int | None,
     total_tokens: float | None,
-) -> Any:
+) -> Array:
     """Return what the loss of each token is multiplied with before all are added up."""
-    samples = len(lengths)
+    samples = lengths.shape[0]
     if aggregation == "grpo":
         return 1 / (samples * lengths)[:, None]
-    if aggregation == "bnpo":
+    if aggregation == "bnpo" or (aggregation == "dapo" and total_tokens is None):
         return 1 / count
     if aggregation == "dapo":
-        total = count if total_tokens is None else total_tokens
-        return 1 / _checks.positive_real("total_tokens", total)
+        return 1 / _checks.positive_real("total_tokens", total_tokens)
     if max_length is None:
         raise ValueError("max_length must be given with aggregation='dr_grpo'")
-    if _checks.integer("max_length", max_length) < int(lengths.max()):
+    limit = _checks.real("max_length", _checks.integer("max_length", max_length))
+    longest = namespace(lengths).max(lengths)
+    if fails(longest <= limit):
         raise ValueError(
-            f"max_length must be at least {int(lengths.max())}, the longest sample, "
-            f"got {max_length}"
+            f"max_length must be at least {int(longest)}, the longest sample, got {max_length}"
         )
-    return 1 / (samples * max_length)
+    return 1 / (samples * limit)
 
 
 def _check_clip(clip: float | tuple[float, float]) -> tuple[float, float]:

@@ -8,13 +8,12 @@ do with each other is the subject of :doc:`Tokens and sequences </book/sequences
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kltutorial import _checks
-from kltutorial._arrays import Array, as_bool_array, as_float_array, namespace
+from kltutorial._arrays import Array, as_array, boolean, fails, floats
 from kltutorial._checks import BoolArray, FloatArray
 from kltutorial._numerics import log_softmax
 from kltutorial.divergences import kl_from_logits
@@ -74,7 +73,10 @@ class TabularLM:
             raise TypeError(f"tables must be a sequence, got {type(tables).__name__}")
         if len(tables) == 0:
             raise ValueError("tables must hold at least one position")
-        logits = [_checks.logits(f"tables[{t}]", table, -1) for t, table in enumerate(tables)]
+        logits: list[FloatArray] = []
+        for t, table in enumerate(tables):
+            name = f"tables[{t}]"
+            logits += _checks.logits(-1, **{name: _checks.as_float_array(name, table)})[1:]
         vocabulary = logits[0].shape[-1]
         contexts = 1
         for t, table in enumerate(logits):
@@ -429,7 +431,7 @@ class TabularLM:
 
     def _checked(self, tokens: ArrayLike) -> IntArray:
         """Return sequences as an integer array; raise unless they are of this vocabulary."""
-        tokens = _checks.as_array("tokens", tokens)
+        tokens = as_array("tokens", tokens)
         if tokens.dtype.kind not in "iu":
             raise TypeError(f"tokens must be integers, got dtype {tokens.dtype}")
         if tokens.ndim != 2 or tokens.shape[1] != self.horizon:
@@ -581,7 +583,7 @@ def sequence_kl_gradient(
     return result
 
 
-def reward_to_go(values: Any, mask: Any = None, *, discount: float = 1.0) -> Array:
+def reward_to_go(values: Array, mask: Array = None, *, discount: float = 1.0) -> Array:
     r"""Sum of what is still to come, at each token: :math:`\sum_{u \ge t} \gamma^{u - t} x_u`.
 
     With the log-ratios k1 as `values`, the mean of its product with the gradient of the tokens'
@@ -589,9 +591,9 @@ def reward_to_go(values: Any, mask: Any = None, *, discount: float = 1.0) -> Arr
 
     Parameters
     ----------
-    values : array_like or torch.Tensor
+    values : array_like
         Shape (..., tokens): one number per token.
-    mask : array_like or torch.Tensor of bool, optional
+    mask : array_like of bool, optional
         Of the shape of `values`; True for the tokens that count.  The others are never read, in
         value or in gradient: there may be NaN.
     discount : float
@@ -600,7 +602,7 @@ def reward_to_go(values: Any, mask: Any = None, *, discount: float = 1.0) -> Arr
 
     Returns
     -------
-    numpy.ndarray or torch.Tensor
+    array
         The sums, in the shape of `values`; 0 where the mask is False.
 
     Raises
@@ -626,22 +628,16 @@ def reward_to_go(values: Any, mask: Any = None, *, discount: float = 1.0) -> Arr
     _checks.real("discount", discount)
     if not 0 <= discount <= 1:
         raise ValueError(f"discount must be in [0, 1], got {discount}")
-    xp = namespace(values)
-    values = as_float_array("values", values)
+    xp, values = floats(values=values)
     if values.ndim == 0 or 0 in values.shape:
-        raise ValueError(f"values must have tokens, got shape {tuple(values.shape)}")
-    zeros = xp.zeros_like(values)
-    keep = zeros == 0 if mask is None else as_bool_array("mask", mask, values)
-    if keep.shape != values.shape:
-        raise ValueError(
-            f"values and mask must have the same shape, "
-            f"got {tuple(values.shape)} and {tuple(keep.shape)}"
-        )
+        raise ValueError(f"values must have tokens, got shape {_checks.shape(values)}")
+    keep = xp.ones_like(values, dtype=xp.bool) if mask is None else boolean("mask", mask, values)
+    _checks.same_shape("values", values, "mask", keep)
     # Not a product with the mask: 0 * NaN is NaN, here and in the gradient.
-    values = xp.where(keep, values, zeros)
-    if not xp.isfinite(values).all():
+    values = xp.where(keep, values, 0.0)
+    if fails(xp.all(xp.isfinite(values))):
         raise ValueError("values must be finite where mask is True")
     sums = [values[..., -1]]
     for t in range(values.shape[-1] - 2, -1, -1):
         sums.append(values[..., t] + discount * sums[-1])
-    return xp.where(keep, xp.stack(sums[::-1], -1), zeros)
+    return xp.where(keep, xp.stack(sums[::-1], axis=-1), 0.0)

@@ -1,9 +1,8 @@
 import itertools
 import math
-import sys
-from types import SimpleNamespace
 
 import hypothesis.strategies as st
+import jax
 import mpmath
 import numpy as np
 import pytest
@@ -130,35 +129,6 @@ def test_float32_stays_float32():
     assert dpo_loss(*values, beta=0.1).dtype == np.float32
 
 
-class Tensor(np.ndarray):
-    """An array that claims to be a tensor."""
-
-    device = "cpu"
-
-
-@pytest.fixture
-def torch(monkeypatch):
-    """A stand-in for PyTorch, with no more of it than the loss may use."""
-    module = SimpleNamespace(
-        Tensor=Tensor,
-        as_tensor=lambda value, dtype=None, device=None: np.asarray(value, dtype).view(Tensor),
-        isfinite=np.isfinite,
-        zeros_like=np.zeros_like,
-        logaddexp=np.logaddexp,
-        bfloat16=np.dtype("V2"),
-        **{name: np.dtype(name) for name in ("float16", "float32", "float64")},
-    )
-    monkeypatch.setitem(sys.modules, "torch", module)
-    return module
-
-
-def test_tensors_stay_tensors(torch):
-    values = np.random.default_rng(0).normal(size=(4, 3))
-    got = dpo_loss(torch.as_tensor(values[0]), *values[1:].tolist(), beta=0.3)
-    assert isinstance(got, Tensor)
-    np.testing.assert_array_equal(got, dpo_loss(*values, beta=0.3))
-
-
 # --- best of n -----------------------------------------------------------------------------------
 
 
@@ -170,6 +140,11 @@ def test_best_of_n_is_what_all_draws_give(problem, n):
         best = max(draw, key=lambda outcome: reward[outcome])  # the first of several
         exact[best] += math.prod(ref[outcome] for outcome in draw)
     np.testing.assert_allclose(best_of_n(ref, reward, n), exact, atol=1e-14)
+
+
+def test_best_of_n_of_another_library_has_its_divergence_as_a_number():
+    got = best_of_n_kl(jax.numpy.asarray([0.75, 0.25]), [0.0, 1.0], 2)
+    assert got == pytest.approx(best_of_n_kl([0.75, 0.25], [0.0, 1.0], 2), rel=1e-6)
 
 
 @given(problems(), st.integers(1, 10**6))

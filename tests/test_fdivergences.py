@@ -2,6 +2,7 @@ import itertools
 import math
 
 import hypothesis.strategies as st
+import jax
 import mpmath
 import numpy as np
 import pytest
@@ -409,6 +410,21 @@ def test_tangents_bound_it_from_below(name, pair, seed):
     assert bound(u) == pytest.approx(divergence, rel=1e-9, abs=1e-12 * scale)
     gaps = kl.bregman_divergence(member.f, member.df, u, guess)
     assert q @ gaps == pytest.approx(divergence - bound(guess), rel=1e-6, abs=1e-12 * scale)
+
+
+@pytest.mark.parametrize("name", ["kl", "jensen_shannon", "squared_hellinger", "alpha(0.3)"])
+def test_rare_outcomes_leave_gradients_finite_in_single_precision(name):
+    # Their probabilities are 1e-26 and 1e-20 and such: of the square, float32 has nothing.
+    logits = np.array([[0.0, -60.0, -46.0, -3.0], [0.0, -3.0, -60.0, -50.0]])
+
+    def loss(a, b):
+        return kl.f_divergence(jax.nn.softmax(a), jax.nn.softmax(b), MEMBERS[name])
+
+    got = jax.grad(loss, (0, 1))(*jax.numpy.asarray(logits, "float32"))
+    with jax.enable_x64(True):
+        wanted = jax.grad(loss, (0, 1))(*jax.numpy.asarray(logits))
+    assert (got[0].dtype, wanted[0].dtype) == ("float32", "float64")
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=2e-6)
 
 
 # --- k1, k2, k3 ----------------------------------------------------------------------------------

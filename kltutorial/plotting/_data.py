@@ -18,7 +18,8 @@ T = TypeVar("T")
 
 def along(name: str, values: ArrayLike, *, above: float = -math.inf) -> FloatArray:
     """Return the numbers along an axis: finite, in one dimension, all `above` a limit."""
-    array = _checks.real_array(name, values)
+    array = _checks.as_float_array(name, values)
+    _checks.filled(name, array)
     if array.ndim != 1 or array.min() <= above:
         raise ValueError(f"{name} must be numbers above {above:g}, in one dimension, got {array}")
     return array
@@ -42,7 +43,9 @@ def coordinates(name: str, values: Any) -> tuple[FloatArray, FloatArray]:
     """Return x and y of points."""
     if not isinstance(values, Sequence | np.ndarray) or len(values) != 2:
         raise ValueError(f"{name} must be a pair of coordinates, got {values!r}")
-    x, y = (_checks.real_array(name, value) for value in values)
+    x, y = (_checks.as_float_array(name, value) for value in values)
+    _checks.filled(name, x)
+    _checks.filled(name, y)
     _checks.same_shape(f"{name}[0]", x, f"{name}[1]", y)
     return x, y
 

@@ -223,7 +223,7 @@ def test_advantages_of_tensors_are_those_of_arrays():
 @pytest.mark.parametrize(
     ("name", "value", "error"),
     [
-        ("logp", torch.zeros(2, 3, dtype=torch.int64), TypeError),
+        ("logp", torch.zeros(2, 3, dtype=torch.complex64), TypeError),
         ("mask", torch.ones(2, 3), TypeError),
         ("advantages", torch.tensor([1.0, float("nan")]), ValueError),
         ("logp_ref", torch.zeros(2, 2), ValueError),
