@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -88,8 +89,8 @@ def plot_chords(
             (ratios[1], before),
             arrowprops={"arrowstyle": "-|>", "color": style["color"], "shrinkA": 0, "shrinkB": 0},
         )
-    ax.axvline(1 / np.e, color="0.6", linewidth=0.8, linestyle=":")
-    ax.annotate("$u = 1/e$", (1 / np.e, 1), (4, -12), textcoords="offset points", color="0.35")
+    ax.axvline(1 / math.e, color="0.6", linewidth=0.8, linestyle=":")
+    ax.annotate("$u = 1/e$", (1 / math.e, 1), (4, -12), textcoords="offset points", color="0.35")
     ax.set(xlabel="ratio $u = p/q$ of an outcome", ylabel="generator (nats)")
     ax.legend()
     return ax
