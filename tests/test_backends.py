@@ -26,8 +26,8 @@ STRICT = Backend(
 JAX = Backend(
     "jax",
     lambda array, dtype: jax.numpy.asarray(array, dtype=dtype),
-    dtypes=("bfloat16", "float32", "float64"),
-    gradients=lambda function, arrays: jax.grad(lambda values: function(**values))(arrays),
+    dtypes=("bfloat16", "float64"),  # 16 bits become 32
+    gradients=lambda function, arrays: jax.jit(jax.grad(lambda values: function(**values)))(arrays),
     compiled=jax.jit,
     precision=lambda dtype: jax.enable_x64(dtype == "float64"),
 )
