@@ -2,8 +2,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book test check matrix browser lighthouse peers trainers mutants newest notebooks claims lab \
-	serve clean
+.PHONY: help book test check matrix browser lighthouse peers trainers newest mutants notebooks \
+	claims lab serve clean
 
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys, ensurepip; \
 	sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -63,7 +63,7 @@ mutants: $(READY)  ## count the wrong formulas that tests and notebooks notice (
 	rm -rf mutants
 	-$(BIN)/mutmut run --max-children 2
 	-$(BIN)/mutmut results
-	$(BIN)/python -m tests.notebook_mutants
+	$(BIN)/python -m tests.book.mutants
 
 newest: .venv-peers/ready  ## ask the newest trainers whether they do what the pinned ones do
 	@rm -rf .venv-peers/newest

@@ -246,3 +246,8 @@ def test_each_policy_is_tilted_by_its_own_best_reward():
     np.testing.assert_allclose(
         tilted_policy([0.5, 0.5], rewards, 1.0), [[1 / (1 + np.e), np.e / (1 + np.e)]] * 2
     )
+
+
+def test_a_policy_is_tilted_also_where_numpy_is_told_to_raise():
+    with np.errstate(all="raise"):  # the worse outcome underflows
+        np.testing.assert_array_equal(tilted_policy([0.5, 0.5], [0.0, 1.0], 1e-3), [0.0, 1.0])

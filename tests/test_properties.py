@@ -1,10 +1,6 @@
-"""Properties of what no other module holds one of, and a check that nothing public lacks one."""
+"""Properties of what no other module holds one of."""
 
 from __future__ import annotations
-
-import ast
-import inspect
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,31 +9,10 @@ from hypothesis import strategies as st
 
 import kltutorial as kl
 from tests.strategies import ESTIMATORS, distribution_pairs, seeds
-from tests.test_bad_input import RECORDS
-
-WITHOUT_INPUT = {"example_pair", "leash_example"}
 
 rates = st.floats(1e-3, 1e3)
 shifts = st.floats(-3, 3)
 log_probs = st.floats(-30, 0)
-
-
-def test_every_public_callable_with_an_input_occurs_in_a_property_test():
-    public = {name for name in kl.__all__ if callable(getattr(kl, name))}
-    public -= WITHOUT_INPUT | {record.__name__ for record in RECORDS}
-    for value in (getattr(kl, name) for name in kl.__all__):
-        if inspect.isclass(value):
-            public |= {
-                key for key, method in vars(value).items() if key[0] != "_" and callable(method)
-            }
-    used = set()
-    for path in Path(__file__).parent.glob("test_*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            decorators = getattr(node, "decorator_list", ())
-            if any(ast.unparse(each).startswith("given(") for each in decorators):
-                used |= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-                used |= {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
-    assert public - used == set()
 
 
 @given(st.integers(0, 1024), st.integers(1, 1023))

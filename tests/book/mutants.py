@@ -1,4 +1,4 @@
-"""Would the notebooks notice a wrong formula?  ``python -m tests.notebook_mutants``.
+"""Would the notebooks notice a wrong formula?  ``python -m tests.book.mutants``.
 
 Changes one operator, sign, constant, function or order of arguments in a formula of the package,
 re-executes the notebooks that use it, and says whether their outputs change (strict nbval).
@@ -31,7 +31,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 import kltutorial  # noqa: F401 - before lines are recorded: importing it is not using it
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # The module that a chapter derives, and the chapter; what all share is that of the first k3.
 CHAPTERS = {
     "divergences": "kl_divergence",
