@@ -2,8 +2,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book test check matrix browser lighthouse peers trainers newest notebooks claims lab \
-	serve clean
+.PHONY: help book test check matrix browser lighthouse peers trainers newest mutants notebooks \
+	claims lab serve clean
 
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys, ensurepip; \
 	sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -59,6 +59,12 @@ peers: .venv-peers/ready  ## compare with other implementations, in PyTorch (.ve
 trainers: .venv-peers/ready  ## rewrite book/trainers.md from what the trainers do
 	$(PEERS)/python -m tests.peers
 
+mutants: $(READY)  ## count the wrong formulas that tests and notebooks notice (about an hour)
+	rm -rf mutants
+	-$(BIN)/mutmut run --max-children 2
+	-$(BIN)/mutmut results
+	$(BIN)/python -m tests.book.mutants
+
 newest: .venv-peers/ready  ## ask the newest trainers whether they do what the pinned ones do
 	@rm -rf .venv-peers/newest
 	@sed -n 's/==.*//p' tests/peers/trainers.txt | xargs $(WHEELS) --dest .venv-peers/newest
@@ -100,7 +106,7 @@ serve: $(if $(wildcard _build/html/index.html),$(READY),book)  ## show the websi
 	$(BIN)/python -m http.server --bind localhost --directory _build/html
 
 clean:  ## remove what was built; .venv/, .venv-peers/ and _lab/ stay
-	rm -rf _build dist .coverage .nox .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf _build dist mutants .coverage .nox .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(READY): requirements.txt pyproject.toml
 	@test -n '$(PYTHON)' || { echo '$(NO_PYTHON)'; exit 1; }

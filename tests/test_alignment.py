@@ -239,3 +239,15 @@ def test_bad_input_is_refused_by_name(call, error, message):
 
 def test_everything_is_public():
     assert set(kl.alignment.__all__) <= set(kl.__all__)
+
+
+def test_each_policy_is_tilted_by_its_own_best_reward():
+    rewards = [[0.0, 1.0], [1e6, 1e6 + 1]]
+    np.testing.assert_allclose(
+        tilted_policy([0.5, 0.5], rewards, 1.0), [[1 / (1 + np.e), np.e / (1 + np.e)]] * 2
+    )
+
+
+def test_a_policy_is_tilted_also_where_numpy_is_told_to_raise():
+    with np.errstate(all="raise"):  # the worse outcome underflows
+        np.testing.assert_array_equal(tilted_policy([0.5, 0.5], [0.0, 1.0], 1e-3), [0.0, 1.0])

@@ -368,3 +368,11 @@ def test_no_gradient_flows_through_what_is_logged():
 
 def test_everything_is_public():
     assert {"GRPOLoss", "group_advantages", "grpo_loss"} <= set(kl.__all__)
+
+
+def test_the_standard_deviation_is_padded_with_a_ten_thousandth_unless_told():
+    rewards = [[1.0, 0.0, 0.0, 0.0]]
+    np.testing.assert_array_equal(
+        group_advantages(rewards), group_advantages(rewards, ddof=0, eps=1e-4, normalize_std=True)
+    )
+    assert group_advantages(rewards)[0, 0] == pytest.approx(0.75 / (0.1875**0.5 + 1e-4), rel=1e-15)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from kltutorial import k3
-from kltutorial._numerics import exp_gap, log, log_ratio
+from kltutorial._numerics import exp_gap, log, log_ratio, log_softmax
 from tests.strategies import exactly, relative_error, ulps
 
 FLOATS = [np.float32, np.float64]
@@ -91,3 +91,7 @@ def test_log_ratio_survives_underflow_overflow_and_zeros():
     got = log_ratio(numerator, denominator)
     small = np.log(1e-320)
     np.testing.assert_array_equal(got, [-np.inf, np.inf, small, -small, np.nan])
+
+
+def test_logits_as_large_as_floats_get_are_normalised():
+    np.testing.assert_array_equal(log_softmax(np.array([1.5e308, 0.0])), [0.0, -1.5e308])

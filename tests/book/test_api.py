@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -11,6 +12,7 @@ import pytest
 
 import kltutorial
 from kltutorial import plotting
+from tests.test_bad_input import RECORDS
 
 BOOK = Path(__file__).parents[2] / "book"
 API = (BOOK / "api.md").read_text("utf-8")
@@ -19,6 +21,7 @@ MODULES = [
     for name, module in inspect.getmembers(kltutorial, inspect.ismodule)
     if not name.startswith("_")
 ]
+WITHOUT_INPUT = {"example_pair", "leash_example"}
 FUNCTIONS = {name: getattr(kltutorial, name) for name in kltutorial.__all__}  # and classes
 
 
@@ -64,3 +67,21 @@ def test_every_chapter_links_the_functions_it_uses(path):
     assert used
     prose = source(path, "markdown")
     assert {name for name in used if anchor(name) not in prose} == set()
+
+
+def test_every_public_callable_with_an_input_occurs_in_a_property_test():
+    public = {name for name in kltutorial.__all__ if callable(getattr(kltutorial, name))}
+    public -= WITHOUT_INPUT | {record.__name__ for record in RECORDS}
+    for value in (getattr(kltutorial, name) for name in kltutorial.__all__):
+        if inspect.isclass(value):
+            public |= {
+                key for key, method in vars(value).items() if key[0] != "_" and callable(method)
+            }
+    used = set()
+    for path in Path(__file__).parents[1].glob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            decorators = getattr(node, "decorator_list", ())
+            if any(ast.unparse(each).startswith("given(") for each in decorators):
+                used |= {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+                used |= {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
+    assert public - used == set()
