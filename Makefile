@@ -2,8 +2,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book test check matrix browser lighthouse peers trainers newest mutants notebooks \
-	claims lab serve clean
+.PHONY: help book test check matrix browser lighthouse peers bench trainers newest mutants \
+	notebooks claims lab serve clean
 
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys, ensurepip; \
 	sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -55,6 +55,9 @@ WHEELS := $(PEERS)/pip download --quiet --disable-pip-version-check --no-deps \
 
 peers: .venv-peers/ready  ## compare with other implementations, in PyTorch (.venv-peers/)
 	$(PEERS)/pytest --capture=no --confcutdir tests/peers tests/peers
+
+bench: .venv-peers/ready  ## time the package beside NumPy's and PyTorch's formulas
+	$(PEERS)/python -m benchmarks
 
 trainers: .venv-peers/ready  ## rewrite book/trainers.md from what the trainers do
 	$(PEERS)/python -m tests.peers

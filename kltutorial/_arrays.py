@@ -54,6 +54,11 @@ def as_array(name: str, value: Any) -> np.ndarray[Any, Any]:
         raise ValueError(f"{name} must be a rectangular array, got rows that differ") from None
 
 
+def as_any_array(name: str, value: Any) -> Array:
+    """`value` as an array of whatever library and type, without a copy if it is one."""
+    return value if _is_foreign(value) else as_array(name, value)
+
+
 def boolean(name: str, value: Any, like: Array) -> Array:
     """`value` as a boolean array of the library and the device of `like`."""
     if not _is_foreign(value):

@@ -228,8 +228,9 @@ def logits(axis: int, **values: Any) -> tuple[Any, ...]:
     for name, array in zip(values, arrays, strict=True):
         axis_of(name, array, axis)
         non_empty(name, array)
-        below_infinity(name, array)
-        if fails(xp.all(xp.any(array > -math.inf, axis=axis))):
+        top = xp.max(array, axis=axis)  # NaN where one is
+        below_infinity(name, top)
+        if fails(xp.all(top > -math.inf)):
             raise ValueError(
                 f"{name} must allow some outcome: a slice along axis {axis} is all -inf"
             )

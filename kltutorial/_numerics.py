@@ -2,41 +2,89 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from operator import neg
+from typing import Any
 
 import numpy as np
 
 from kltutorial._arrays import Array, detach, namespace
+from kltutorial._blocks import BLOCK, TASK, Fresh, Scratch, in_threads
 
 __all__: list[str] = []
-
-# 1/2!, 1/3!, ...: the series of (exp(x) - 1 - x) / x**2.  Eighteen terms reach the last
-# digit of float64 for |x| < 1.
-_COEFFICIENTS = [1 / math.factorial(k) for k in range(2, 20)]
 
 
 def exp_gap(x: Array) -> Array:
     r"""Gap of the inequality :math:`1 + x \le e^x`, that is :math:`e^x - 1 - x`.
 
-    With :math:`x = \log r` this is the gap of :math:`\log r \le r - 1`.  Below :math:`|x| = 1`
-    the subtraction would cancel (at ``x = 1e-4`` in float32 nothing is left), so the series is
-    summed instead.  Error at most 4 units in the last place, in float32 and in float64; never
-    negative.  ``-inf`` and ``inf`` give ``inf``.  It can be differentiated.
+    With :math:`x = \log r` this is the gap of :math:`\log r \le r - 1`.  Error at most 4 units in
+    the last place, in float32 and in float64, of the value and of the derivative that autograd
+    finds; never negative.  ``-inf`` and ``inf`` give ``inf``.
     """
     xp = namespace(x)
-    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        near = xp.abs(x) < 1
-        # Far away the series is not used.  At 0 it can't overflow either, which would be a NaN
-        # in the gradient although not in the value.
-        small = xp.where(near, x, 0.0)
-        series = xp.full_like(x, _COEFFICIENTS[-1])
-        for coefficient in reversed(_COEFFICIENTS[:-1]):
-            series = series * small + coefficient
-        # Far beyond overflow the subtraction no longer matters, and inf - inf would be NaN.
-        far = xp.expm1(x) - xp.clip(x, max=1e6)
-        return xp.where(near, series * small * small, far)
+    if xp is not np:
+        return exp_gap_into(Fresh(xp), x, None, None, None, None)
+    result = np.empty(x.shape, x.dtype)
+    flat, out = x.reshape(-1), result.reshape(-1)
+    scratch = Scratch((3, min(x.size, BLOCK)), x.dtype)
+
+    def task(start: int) -> None:
+        stop = min(start + TASK, x.size)
+        with np.errstate(all="ignore"):
+            for first in range(start, stop, BLOCK):
+                block = slice(first, min(first + BLOCK, stop))
+                spare = scratch()[:, : block.stop - first]
+                exp_gap_into(np, flat[block], out[block], *spare)
+
+    for _ in in_threads(task, range(0, x.size, TASK)):
+        pass
+    return result
+
+
+def exp_gap_into(f: Any, x: Array, out: Array, small: Array, far: Array, spare: Array) -> Array:
+    """`exp_gap` into `out`, with arrays to work in."""
+    if f is np and (largest := max(-x.min(), x.max())) <= 1:
+        return small_exp_gap(f, x, out, spare, _FEW if largest < NEAR else _ALL)
+    small, far = split(f, x, small, far)
+    gap = small_exp_gap(f, small, out, spare)
+    # Far beyond overflow the subtraction no longer matters, and inf - inf would be NaN.
+    rest = f.subtract(f.expm1(x, out=spare), f.clip(x, None, 1e6, out=small), out=spare)
+    return f.add(gap, f.multiply(far, rest, out=spare), out=out)
+
+
+def split(f: Any, x: Array, small: Array, far: Array) -> tuple[Array, Array]:
+    """Return `x` where |x| < 5/4, else 0; and 1 where |x| >= 5/4, else 0.
+
+    A sum of two terms, one of them 0, has the gradient of the other; a choice between two would
+    have NaN where the one that is not chosen overflows.
+    """
+    clipped = f.clip(x, -1.25, 1.25, out=small)
+    sign = f.trunc(f.multiply(clipped, 0.8, out=far), out=far)
+    near = f.subtract(1, f.multiply(sign, sign, out=far), out=far)
+    return f.multiply(clipped, near, out=small), f.subtract(1, near, out=far)
+
+
+# The numbers of the continued fraction from the last to the first: those that reach the last
+# digit of float64 where |x| < 5/4, and where |x| < NEAR.
+_ALL = (30, 26, 22, 18, 14, 10, 6)
+_FEW = (14, 10, 6)
+NEAR = 1 / 64
+
+
+def small_exp_gap(f: Any, x: Array, out: Array, spare: Array, terms: Any = _ALL) -> Array:
+    r"""Return :math:`e^x - 1 - x` for :math:`|x| \le 5/4`, where the subtraction would cancel.
+
+    Lambert's continued fraction, :math:`e^x = 1 + 2x / (2 - s)` with
+    :math:`s = x - x^2 / (6 + x^2 / (10 + x^2 / (14 + \dots)))`, makes of the gap the product
+    :math:`x s / (2 - s)`, in which nothing cancels.
+    """
+    square = f.multiply(x, x, out=spare)
+    tail = f.divide(square, terms[0], out=out)
+    for k in terms[1:]:
+        tail = f.divide(square, f.add(tail, k, out=out), out=out)
+    s = f.subtract(x, tail, out=spare)
+    denominator = f.subtract(2, s, out=out)
+    return f.divide(f.multiply(x, s, out=spare), denominator, out=out)
 
 
 def log(x: Array) -> Array:

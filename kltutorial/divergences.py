@@ -11,8 +11,9 @@ import math
 import numpy as np
 
 from kltutorial import _checks
-from kltutorial._arrays import Array, floats, namespace
-from kltutorial._numerics import exp_gap, log, log_ratio, log_sum_exp, quotient
+from kltutorial._arrays import Array, as_any_array, floats, namespace
+from kltutorial._logits import kl_of_logits
+from kltutorial._numerics import exp_gap, log, log_ratio, quotient
 
 __all__ = [
     "cross_entropy",
@@ -189,32 +190,11 @@ def kl_from_logits(p_logits: Array, q_logits: Array, *, axis: int = -1) -> Array
     ----------
     Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
     """
-    xp, a, b = _checks.logits(axis, p_logits=p_logits, q_logits=q_logits)
-    a, b = xp.broadcast_arrays(a, b)
-    with np.errstate(all="ignore"):
-        # Everything is measured from p's likeliest outcome: a constant that was added to either
-        # side drops out before it can cost digits.
-        top = xp.argmax(a, axis=-1, keepdims=True)
-        a_top, b_top = xp.take_along_axis(a, top, axis=-1), xp.take_along_axis(b, top, axis=-1)
-        change, lost = _difference(b, a)
-        change = change - xp.take_along_axis(change, top, axis=-1)
-        change = change + (lost - xp.take_along_axis(lost, top, axis=-1))
-        log_p = (a - a_top) - log_sum_exp(a - a_top)
-        log_q = (b - b_top) - log_sum_exp(b - b_top)
-        p, q, log_p_top = xp.exp(log_p), xp.exp(log_q), xp.max(log_p, axis=-1, keepdims=True)
-        # log of sum(p * exp(change)), from the small sum of its departures from 1 if it is small.
-        departures = xp.where(
-            xp.abs(change) < 1, p * xp.expm1(change), xp.exp(log_p_top + (b - b_top)) - p
-        )
-        departure = xp.sum(departures, axis=-1, keepdims=True)
-        shift = xp.where(
-            xp.abs(departure) < 0.5,
-            xp.log1p(departure),
-            log_p_top + log_sum_exp(b - b_top),
-        )
-        total = xp.sum(_kl_terms(p, q, change - shift), axis=-1)
-    impossible = xp.any((b == -xp.inf) & (a > -xp.inf), axis=-1)
-    return +xp.where(impossible, xp.inf, total)
+    a, b = as_any_array("p_logits", p_logits), as_any_array("q_logits", q_logits)
+    for name, array in (("p_logits", a), ("q_logits", b)):
+        _checks.axis_of(name, array, axis)
+        _checks.non_empty(name, array)
+    return kl_of_logits(*_checks.same_outcomes(axis, p_logits=a, q_logits=b))
 
 
 def kl_normal(mean_p: Array, std_p: Array, mean_q: Array, std_q: Array) -> Array:
@@ -405,15 +385,6 @@ def kl_multivariate_normal(mean_p: Array, cov_p: Array, mean_q: Array, cov_q: Ar
     )
     distance = xp.linalg.solve(root_q, mean_p - mean_q)
     return xp.sum(shape + distance * distance) / 2
-
-
-def _difference(x: Array, y: Array) -> tuple[Array, Array]:
-    """Return x - y and what its rounding lost (Knuth's two-sum); 0 where x - y is infinite."""
-    difference = x - y
-    step = difference - x
-    lost = (x - (difference - step)) - (y + step)
-    xp = namespace(x, y)
-    return difference, xp.where(xp.isfinite(lost), lost, 0.0)
 
 
 def _ratio_gap(a: Array, b: Array, power: int) -> Array:

@@ -7,18 +7,27 @@ samples, and the samples come from p, the first argument.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from kltutorial import _checks
-from kltutorial._arrays import Array, as_array, fails, floats
+from kltutorial._arrays import (
+    Array,
+    as_any_array,
+    boolean,
+    detach,
+    fails,
+    floats,
+    namespace,
+    widest,
+)
+from kltutorial._blocks import BLOCK, TASK, Fresh, Scratch, in_threads, with_progress
 from kltutorial._checks import FloatArray
-from kltutorial._numerics import PENALTIES, exp_gap, half_square, log_ratio
+from kltutorial._numerics import NEAR, PENALTIES, exp_gap, exp_gap_into, half_square, log_ratio
 
 __all__ = [
     "EstimatorMoments",
@@ -35,9 +44,6 @@ __all__ = [
 
 Estimator = Literal["k1", "k2", "k3", "optimal"]
 Unit = Literal["token", "sequence"]
-
-# Elements handled at a time: large enough to hide Python's overhead, small enough for a cache.
-_BLOCK = 1 << 16
 
 
 def k1(logp: Array, logq: Array) -> Array:
@@ -151,7 +157,7 @@ def k3(logp: Array, logq: Array) -> Array:
     return exp_gap(_log_r(logp, logq))
 
 
-def optimal_control_variate(logp: ArrayLike, logq: ArrayLike) -> float:
+def optimal_control_variate(logp: Array, logq: Array) -> float:
     r"""Weight λ* that minimises the variance of :math:`k_1 + \lambda (r - 1)`, from samples.
 
     In the limit of many samples it is :math:`J / \chi^2`, with
@@ -187,8 +193,10 @@ def optimal_control_variate(logp: ArrayLike, logq: ArrayLike) -> float:
     Owen (2013), *Monte Carlo theory, methods and examples*, section 8.9.
     Derived in :doc:`Three estimators </book/three_estimators>`.
     """
-    columns = _columns(_log_r(logp, logq).ravel(), "optimal")
-    return _best_weight(_Moments.of(columns).comoment)
+    xp, logp, logq = floats(logp=logp, logq=logq)
+    _checks.same_shape("logp", logp, "logq", logq)
+    flat = xp.reshape(logp, (-1,)), xp.reshape(logq, (-1,))
+    return float(estimate_kl(*flat, estimator="optimal")._weights[1])
 
 
 class EstimatorMoments(NamedTuple):
@@ -235,20 +243,25 @@ def estimator_moments(p: Array, q: Array, *, estimator: Estimator = "k3") -> Est
     Derived in :doc:`Three estimators </book/three_estimators>`.
     """
     _check_estimator(estimator)
-    p, q = _checks.as_float_array("p", p), _checks.as_float_array("q", q)
-    _checks.distributions(-1, p=p, q=q)
+    _, p, q = _checks.distributions(
+        -1, p=_checks.as_float_array("p", p), q=_checks.as_float_array("q", q)
+    )
     if p.ndim != 1 or q.ndim != 1:
         raise ValueError(f"p and q must have shape (outcomes,), got {p.shape} and {q.shape}")
     possible = p > 0
     if (q[possible] == 0).any():
         raise ValueError("q must be positive wherever p is: the estimate is infinite elsewhere")
     weight = p[possible].astype(np.float64)
-    columns = _columns(log_ratio(q[possible], p[possible]), estimator)
     weight = weight / weight.sum()
-    combination = _combination(estimator, _Moments.of(columns, weight).comoment)
-    used = combination != 0  # a column of weight 0 may have overflowed, and 0 * inf is NaN
-    moments = _Moments.of((combination[used] @ columns[used])[None], weight)
-    return EstimatorMoments(float(moments.mean[0]), float(moments.comoment[0, 0]) ** 0.5)
+    x = log_ratio(q[possible], p[possible])
+    columns = np.stack([-x, np.expm1(x)] if estimator == "optimal" else [PENALTIES[estimator](x)])
+    with np.errstate(all="ignore"):
+        deviations = columns - (columns @ weight)[:, None]
+        combination = _combination(estimator, (deviations * weight) @ deviations.T)
+        used = combination != 0  # a column of weight 0 may have overflowed, and 0 * inf is NaN
+        values = combination[used] @ columns[used]
+        mean = values @ weight
+        return EstimatorMoments(float(mean), float((values - mean) ** 2 @ weight) ** 0.5)
 
 
 def shifted_normal_moments(shift: float, *, estimator: Estimator = "k3") -> EstimatorMoments:
@@ -314,7 +327,8 @@ def shifted_normal_moments(shift: float, *, estimator: Estimator = "k3") -> Esti
 class KLEstimate:
     """Estimate of KL(p || q) with its uncertainty; made by :func:`estimate_kl`.
 
-    Estimates of one kind add up: ``a + b`` is the estimate from the samples of both.
+    Estimates of one kind add up: ``a + b`` is the estimate from the samples of both, and ``sum``
+    merges many.  They can be pickled, so that each may come from a process of its own.
 
     Attributes
     ----------
@@ -403,6 +417,8 @@ class KLEstimate:
         _checks.real("level", level)
         if not 0 < level < 1:
             raise ValueError(f"level must be between 0 and 1, got {level}")
+        from statistics import NormalDist  # which takes long to import
+
         half = -NormalDist().inv_cdf((1 - level) / 2) * self.std_error
         return self.mean - half, self.mean + half
 
@@ -416,8 +432,13 @@ class KLEstimate:
             )
         clusters = None
         if self._clusters is not None and other._clusters is not None:
-            clusters = self._clusters + other._clusters
-        return KLEstimate(self.estimator, self.unit, self._units + other._units, clusters)
+            clusters = _Moments.merged([self._clusters, other._clusters])
+        units = _Moments.merged([self._units, other._units])
+        return KLEstimate(self.estimator, self.unit, units, clusters)
+
+    def __radd__(self, other: int) -> KLEstimate:
+        # So that `sum` of estimates works, which starts from 0.
+        return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __repr__(self) -> str:
         count = f"{self.n} {self.unit}s"
@@ -456,19 +477,24 @@ class KLEstimate:
 
 
 def estimate_kl(
-    logp: ArrayLike,
-    logq: ArrayLike,
+    logp: Array,
+    logq: Array,
     *,
     estimator: Estimator = "k3",
     unit: Unit = "token",
-    where: ArrayLike | None = None,
+    where: Array | None = None,
+    progress: bool = False,
 ) -> KLEstimate:
     r"""Estimate KL(p || q), with a standard error that means something.
 
     One-dimensional input is taken as independent samples.  Two-dimensional input, (sequences,
     tokens), gives the mean per token or per sequence; either way the sequences are the
-    independent samples, since tokens within one depend on one another.  Memory beyond the
-    inputs does not grow with them if they are float32 or float64 arrays; others are converted.
+    independent samples, since tokens within one depend on one another.
+
+    The input is read once, block by block and in several threads: arrays mapped from a file
+    (:class:`numpy.memmap`) are taken as they are, and memory beyond the input does not grow with
+    it.  Differences and sums are in float64 (in JAX only where that is enabled).  The result
+    consists of Python floats, so that it can't be traced or differentiated.
 
     Where q/p has heavy tails, the standard error of ``"k3"`` and ``"optimal"`` is itself too
     small: see :meth:`KLEstimate.interval`.
@@ -485,6 +511,9 @@ def estimate_kl(
         What the mean is per, for two-dimensional input.  ``"sequence"`` sums over the tokens.
     where : array_like of bool, optional
         True for the entries that count.  The others are never read and may hold anything.
+    progress : bool
+        Whether to show a progress bar on the standard error stream.  It needs tqdm, which
+        ``pip install 'kltutorial[progress]'`` brings.
 
     Returns
     -------
@@ -498,7 +527,9 @@ def estimate_kl(
         no token that counts, `logp` is not finite, `logq` is NaN or ``+inf``, or a name is
         unknown.
     TypeError
-        If `logp` or `logq` is not real numbers or `where` is not boolean.
+        If `logp` or `logq` is not real numbers, or `where` or `progress` is not boolean.
+    ImportError
+        If a progress bar is asked for and tqdm is not installed.
 
     Examples
     --------
@@ -515,39 +546,49 @@ def estimate_kl(
     """
     _check_estimator(estimator)
     _checks.choice("unit", unit, "token", "sequence")
-    logp = _checks.as_float_array("logp", logp)
-    logq = _checks.as_float_array("logq", logq)
+    _checks.boolean("progress", progress)
+    logp, logq = detach(as_any_array("logp", logp)), detach(as_any_array("logq", logq))
     _checks.same_shape("logp", logp, "logq", logq)
     if logp.ndim not in (1, 2):
         raise ValueError(
-            f"logp must have shape (samples,) or (sequences, tokens), got {logp.shape}"
+            f"logp must have shape (samples,) or (sequences, tokens), got {_checks.shape(logp)}"
         )
     _checks.non_empty("logp", logp)
-    mask = None
     if where is not None:
-        mask = as_array("where", where)
-        if mask.dtype != np.bool_:
-            raise TypeError(f"where must be boolean, got dtype {mask.dtype}")
-        _checks.same_shape("where", mask, "logp", logp)
-    if logp.ndim == 1:
-        if unit == "sequence":
-            raise ValueError("unit='sequence' needs logp of shape (sequences, tokens)")
-        if mask is not None and not mask.any():
-            raise ValueError("where must keep at least one sample")
-        as_row = logp[None], logq[None], None if mask is None else mask[None]
-        units, _ = _moments_of_rows(*as_row, estimator)
-        return KLEstimate(estimator, "sample", units, None)
-    tokens, sequences = _moments_of_rows(logp, logq, mask, estimator)
+        where = boolean("where", where, logp)
+        _checks.same_shape("where", where, "logp", logp)
+    independent = logp.ndim == 1
+    if independent and unit == "sequence":
+        raise ValueError("unit='sequence' needs logp of shape (sequences, tokens)")
+    at_once = TASK if independent else max(1, TASK // logp.shape[1])
+
+    scratch = Scratch((5, min(BLOCK, math.prod(logp.shape))), np.float64)
+
+    def task(start: int) -> tuple[_Moments, _Moments]:
+        part = slice(start, min(start + at_once, logp.shape[0])), ...
+        p, q, keep = logp[part], logq[part], None if where is None else where[part]
+        if independent:
+            p, q, keep = p[None, :], q[None, :], None if keep is None else keep[None, :]
+        return _moments(p, q, keep, estimator, None if independent else start, scratch)
+
+    tasks = range(0, logp.shape[0], at_once)
+    parts = with_progress(in_threads(task, tasks), progress, len(tasks))
+    entries, sequences = (_Moments.merged(part) for part in zip(*parts, strict=True))
+    if not entries.count:
+        raise ValueError("where must keep at least one sample")
+    if independent:
+        return KLEstimate(estimator, "sample", entries, None)
     if unit == "token":
-        return KLEstimate(estimator, "token", tokens, sequences)
+        return KLEstimate(estimator, "token", entries, sequences)
     return KLEstimate(estimator, "sequence", sequences.without_last(), None)
 
 
 def estimate_kl_chunks(
-    chunks: Iterable[tuple[ArrayLike, ...]],
+    chunks: Iterable[tuple[Array, ...]],
     *,
     estimator: Estimator = "k3",
     unit: Unit = "token",
+    progress: bool = False,
 ) -> KLEstimate:
     """Estimate KL(p || q) from chunks of samples, as :func:`estimate_kl` does from all at once.
 
@@ -556,7 +597,7 @@ def estimate_kl_chunks(
     chunks : iterable of tuple
         Each ``(logp, logq)`` or ``(logp, logq, where)``, as :func:`estimate_kl` takes them.
         Chunks of sequences may differ in their padded length; no sequence may be split.
-    estimator, unit : str
+    estimator, unit, progress
         As for :func:`estimate_kl`.
 
     Returns
@@ -586,8 +627,9 @@ def estimate_kl_chunks(
     """
     if not isinstance(chunks, Iterable):
         raise TypeError(f"chunks must be iterable, got {type(chunks).__name__}")
+    _checks.boolean("progress", progress)
     merged: KLEstimate | None = None
-    for index, chunk in enumerate(chunks):
+    for index, chunk in enumerate(with_progress(chunks, progress)):
         if not isinstance(chunk, tuple | list) or len(chunk) not in (2, 3):
             raise ValueError(f"chunks[{index}] must be (logp, logq) or (logp, logq, where)")
         where = chunk[2] if len(chunk) == 3 else None
@@ -607,88 +649,155 @@ class _Moments:
     comoment: FloatArray
 
     @classmethod
-    def of(cls, columns: FloatArray, weights: FloatArray | None = None) -> _Moments:
-        """Moments of the rows of `columns`, shape (columns, n), accumulated in float64."""
-        columns = columns.astype(np.float64, copy=False)
-        with np.errstate(invalid="ignore", over="ignore"):
-            mean = np.average(columns, axis=1, weights=weights)
-            # A column that does not vary must have no variance, not that of its mean's rounding.
-            mean = np.where(columns.min(axis=1) == columns.max(axis=1), columns[:, 0], mean)
-            deviations = columns - mean[:, None]
-            scaled = deviations if weights is None else deviations * weights
-            return cls(columns.shape[1], mean, scaled @ deviations.T)
+    def of(
+        cls,
+        f: Any,
+        columns: list[Array],
+        sums: list[Array],
+        count: int,
+        keep: Array | None = None,
+        spare: Array = None,
+    ) -> _Moments:
+        """Moments of `count` entries of each column, told by `keep`; the columns are used up.
 
-    def __add__(self, other: _Moments) -> _Moments:
-        count = self.count + other.count
-        with np.errstate(invalid="ignore", over="ignore"):
-            step = other.mean - self.mean
-            mean = np.where(
-                np.isfinite(step),
-                self.mean + step * (other.count / count),
-                self.mean * (self.count / count) + other.mean * (other.count / count),
-            )
-            between = np.outer(step, step) * (self.count * other.count / count)
-            return _Moments(count, mean, self.comoment + other.comoment + between)
+        All sums are over entries that count; the others are 0 before.
+        """
+        mean = np.array([float(f.sum(column)) for column in sums]) / count
+        for i, center in enumerate(mean):
+            columns[i] = f.subtract(columns[i], float(center), out=columns[i])
+            if keep is not None:
+                columns[i] = _zeroed(f, columns[i], keep)
+        rest = np.array([float(f.sum(column)) for column in columns])
+        squares = np.array(
+            [[float(f.sum(f.multiply(a, b, out=spare))) for b in columns] for a in columns]
+        )
+        # Less what the rounding of the mean left; a column that does not vary has no variance.
+        comoment = squares - np.outer(rest, rest) / count
+        comoment[np.abs(comoment) < 1e-14 * np.abs(squares)] = 0
+        return cls(count, mean + np.where(np.isfinite(rest), rest / count, 0), comoment)
+
+    @classmethod
+    def merged(cls, parts: Iterable[_Moments]) -> _Moments:
+        """Moments of all entries of the parts (Chan, Golub and LeVeque, 1983)."""
+        parts = [part for part in parts if part.count] or list(parts)[:1]
+        count = sum(part.count for part in parts)
+        weights, means = (
+            np.array([part.count for part in parts]),
+            np.stack([part.mean for part in parts]),
+        )
+        with np.errstate(all="ignore"):
+            mean = means[0] + weights @ (means - means[0]) / count
+            mean = np.where(np.isfinite(mean), mean, (weights / count) @ means)
+            steps = means - mean
+            between = (steps.T * weights) @ steps
+            return cls(count, mean, between + sum(part.comoment for part in parts))
 
     def without_last(self) -> _Moments:
         """Return the moments of all columns but the last."""
         return _Moments(self.count, self.mean[:-1], self.comoment[:-1, :-1])
 
 
-def _moments_of_rows(
-    logp: FloatArray, logq: FloatArray, mask: NDArray[np.bool_] | None, estimator: Estimator
+def _moments(
+    logp: Array,
+    logq: Array,
+    mask: Array | None,
+    estimator: Estimator,
+    first_row: int | None,
+    scratch: Scratch,
 ) -> tuple[_Moments, _Moments]:
-    """Moments over entries, and over rows (the sums of each row, then its count of entries)."""
+    """Moments over entries, and over rows: the sums of each row, and its count of entries.
+
+    Rows that are not numbered are of independent samples, and only entries matter.
+    """
+    xp, logp, logq = floats(logp=logp, logq=logq)
+    f, size = (np, BLOCK) if xp is np else (Fresh(xp), TASK)
     n_rows, n_columns = logp.shape
-    rows_at_once = max(1, _BLOCK // n_columns)
-    entries: _Moments | None = None
-    rows: _Moments | None = None
-    for start in range(0, n_rows, rows_at_once):
-        row = slice(start, start + rows_at_once)
-        sums: FloatArray | float = 0.0
-        for first in range(0, n_columns, _BLOCK):
-            block = row, slice(first, first + _BLOCK)
-            keep = np.True_ if mask is None else mask[block]
-            # Every column is 0 where both log-probabilities are, so masked entries add nothing.
-            x = _log_r(np.where(keep, logp[block], 0), np.where(keep, logq[block], 0))
-            columns = _columns(x, estimator)
-            kept = columns.reshape(len(columns), -1) if mask is None else columns[:, keep]
-            if kept.size:
-                entries = _merged(entries, _Moments.of(kept))
-            counts = np.broadcast_to(keep, x.shape)
-            sums = sums + np.stack([*columns, counts]).sum(axis=2, dtype=np.float64)
-        sums = np.asarray(sums)
-        if not sums[-1].all():
-            empty = start + int(np.argmin(sums[-1]))
-            raise ValueError(
-                f"where must keep at least one token of each sequence; {empty} has none"
-            )
-        rows = _merged(rows, _Moments.of(sums))
-    return cast(_Moments, entries), cast(_Moments, rows)  # the input is not empty
-
-
-def _merged(done: _Moments | None, new: _Moments) -> _Moments:
-    return new if done is None else done + new
+    width = min(n_columns, size)
+    height = max(1, size // width)
+    entries, rows = [], []
+    with np.errstate(all="ignore"):
+        for start in range(0, n_rows, height):
+            row_sums: list[Array] = []
+            for first in range(0, n_columns, width):
+                block = (
+                    slice(start, min(start + height, n_rows)),
+                    slice(first, min(first + width, n_columns)),
+                )
+                p, q, keep = logp[block], logq[block], None if mask is None else mask[block]
+                work = [None] * 5
+                if xp is np:
+                    work = scratch()[:, : p.size].reshape(5, *p.shape)
+                x = _block_log_r(f, p, q, keep, work[0])
+                counts = f.zeros_like(x[:, 0]) + p.shape[1]
+                if keep is not None:
+                    counts = f.astype(f.count_nonzero(keep, axis=1), x.dtype)
+                columns = _columns(f, x, estimator, work[1:])
+                sums = [*(f.sum(column, axis=1) for column in columns), counts]
+                row_sums = [a + b for a, b in zip(row_sums or [0.0] * len(sums), sums, strict=True)]
+                count = int(f.sum(counts))
+                entries.append(_Moments.of(f, columns, sums[:-1], count, keep, work[-1]))
+            if first_row is not None:
+                if not f.all(row_sums[-1] > 0):
+                    empty = first_row + start + int(f.argmin(row_sums[-1]))
+                    raise ValueError(
+                        f"where must keep at least one token of each sequence; {empty} has none"
+                    )
+                rows.append(_Moments.of(f, row_sums, row_sums, row_sums[0].shape[0]))
+        return _Moments.merged(entries), _Moments.merged(rows or entries)
 
 
 def _log_r(logp: Array, logq: Array) -> Array:
     """Return log q - log p of checked log-probabilities."""
-    xp, logp, logq = floats(logp=logp, logq=logq)
+    _, logp, logq = floats(logp=logp, logq=logq)
     _checks.same_shape("logp", logp, "logq", logq)
     _checks.non_empty("logp", logp)
-    if fails(xp.all(xp.isfinite(logp))):
-        raise ValueError("logp must be finite: the samples come from p, so p can produce them")
-    _checks.below_infinity("logq", logq)
+    _check_log_probabilities(logp, logq)
     with np.errstate(over="ignore"):
         return logq - logp
 
 
-def _columns(x: FloatArray, estimator: Estimator) -> FloatArray:
-    """Return what is averaged, as functions of x = log r, stacked in front."""
+def _check_log_probabilities(logp: Array, logq: Array) -> None:
+    xp = namespace(logp)
+    if fails(xp.all(xp.isfinite(logp))):
+        raise ValueError("logp must be finite: the samples come from p, so p can produce them")
+    _checks.below_infinity("logq", logq)
+
+
+def _block_log_r(f: Any, logp: Array, logq: Array, keep: Array | None, out: Array) -> Array:
+    """Return log q - log p in float64, and 0 where an entry does not count."""
+    if f is np:
+        x = np.subtract(logq, logp, out=out, dtype=np.float64)
+    else:
+        wide = widest(namespace(logp))
+        x = f.astype(logq, wide) - f.astype(logp, wide)
+    if keep is not None:
+        x = _zeroed(f, x, keep)
+    if not (math.isfinite(f.min(x)) and math.isfinite(f.max(x))):
+        if keep is not None:
+            logp, logq, x = (f.where(keep, array, 0.0) for array in (logp, logq, x))
+        _check_log_probabilities(logp, logq)
+    return x
+
+
+def _zeroed(f: Any, x: Array, keep: Array) -> Array:
+    """Return `x`, and 0 where an entry does not count, if all numbers are finite."""
+    return np.multiply(x, keep, out=x) if f is np else f.where(keep, x, 0.0)
+
+
+def _columns(f: Any, x: Array, estimator: Estimator, spare: Any) -> list[Array]:
+    """Return what is averaged, as functions of x = log r, which is used up."""
+    if estimator == "k1":
+        return [f.negative(x, out=x)]
+    if estimator == "k2":
+        return [f.multiply(f.multiply(x, x, out=x), 0.5, out=x)]
     if estimator == "optimal":
-        with np.errstate(over="ignore"):
-            return np.stack([-x, np.expm1(x)])
-    return PENALTIES[estimator](x)[None]
+        return [f.expm1(x, out=spare[0]), f.negative(x, out=x)][::-1]
+    if f is np and max(-x.min(), x.max()) > NEAR:
+        gap = np.subtract(np.expm1(x, out=spare[0]), x, out=spare[0])
+        # Each difference is wrong by some eps |x|: mostly that is nothing to their sum.
+        if np.abs(x, out=spare[1]).sum() <= 100 * gap.sum():
+            return [gap]
+    return [exp_gap_into(f, x, *spare)]
 
 
 def _combination(estimator: Estimator, comoment: FloatArray) -> FloatArray:

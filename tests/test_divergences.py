@@ -1,4 +1,5 @@
 import itertools
+import tracemalloc
 
 import hypothesis.strategies as st
 import mpmath
@@ -9,6 +10,7 @@ import scipy.stats
 from hypothesis import assume, given
 
 import kltutorial as kl
+from kltutorial import _logits
 from tests.strategies import distribution_pairs, distributions, exactly, relative_error, seeds
 
 CATEGORICAL = [kl.entropy, kl.cross_entropy, kl.kl_divergence]
@@ -165,6 +167,68 @@ def test_a_constant_added_to_one_side_costs_no_digits(offset, distance):
 def test_integer_offsets_change_no_bit():
     a, b = np.array([0.0, 1.0, -2.0]), np.array([3.0, 0.0, 1.0])
     assert kl.kl_from_logits(a + 2**40, b - 2**41) == kl.kl_from_logits(a, b)
+
+
+@pytest.mark.parametrize("distance", [1e-6, 1e-4, 1e-2, 1.0, 5.0])
+@pytest.mark.parametrize("offset", [0.0, 1.5, 1e3])
+def test_float32_logits_of_a_whole_vocabulary_give_six_digits(distance, offset):
+    rng = np.random.default_rng(0)
+    a = (3 * rng.normal(size=(2, 50_000))).astype(np.float32)
+    b = (a + distance * rng.normal(size=a.shape) + offset).astype(np.float32)
+    got, exact = kl.kl_from_logits(a, b), kl.kl_from_logits(a.astype(float), b.astype(float))
+    assert got.dtype == np.float32
+    # exp of a rounded logit of size 13 is wrong by 13 eps, and so is a sum of such.
+    np.testing.assert_allclose(got, exact, rtol=13 * 2**-23)
+
+
+def test_logits_far_apart_neither_overflow_nor_lose_digits():
+    for size in (80.0, 800.0, 1e5):
+        assert kl.kl_from_logits([0.0, -size], [-size, 0.0]) == pytest.approx(size, rel=1e-14)
+    assert kl.kl_from_logits([0.0, -1e30], [-1e30, 0.0]) == pytest.approx(1e30, rel=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 7), (1, 5, 7), (7,)])
+def test_logits_in_blocks_are_those_of_each_row(shape, monkeypatch):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(3, 5, 7)), rng.normal(size=shape)
+    a[0, 0, 1] = b[..., 1] = -np.inf
+    a[..., 1] = -np.inf
+    each = [[kl.kl_from_logits(x, y) for x, y in zip(p, q, strict=True)]
+            for p, q in zip(a, np.broadcast_to(b, a.shape), strict=True)]  # fmt: skip
+    for block, task in itertools.product([1, 15, 100], [1, 30, 1000]):
+        monkeypatch.setattr(_logits, "BLOCK", block)
+        monkeypatch.setattr(_logits, "TASK", task)
+        np.testing.assert_allclose(kl.kl_from_logits(a, b), each, rtol=1e-14)
+        moved = np.moveaxis(a, -1, 0), np.moveaxis(np.broadcast_to(b, a.shape), -1, 0)
+        np.testing.assert_allclose(kl.kl_from_logits(*moved, axis=0), each, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("broadcast", [False, True])
+def test_memory_beyond_the_logits_does_not_grow_with_the_rows(dtype, broadcast, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # each thread has memory of its own
+    peaks = []
+    for rows in (20, 20, 100):  # the first call allocates what is allocated only once
+        a = np.random.default_rng(0).normal(size=(rows, 40_000)).astype(dtype)
+        b = a[:1] + dtype(0.1) if broadcast else a[::-1]
+        tracemalloc.start()
+        kl.kl_from_logits(a, b)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] <= peaks[1] + 2**15
+    assert peaks[2] <= 10 * 4 * 65536 * 4
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [(np.nan, "contain NaN"), (np.inf, r"contain \+inf"), (-np.inf, "allow some outcome")],
+)
+@pytest.mark.parametrize("position", [0, 1])
+def test_a_bad_logit_in_a_late_block_is_found(bad, message, position):
+    arrays = [np.zeros((60_000, 3)), np.zeros((60_000, 3))]
+    arrays[position][55_555] = bad
+    with pytest.raises(ValueError, match=rf"^{'pq'[position]}_logits must (not )?{message}"):
+        kl.kl_from_logits(*arrays)
 
 
 def test_impossible_outcomes_in_logits():

@@ -1,5 +1,7 @@
 import itertools
 import math
+import pickle
+import sys
 import tracemalloc
 
 import hypothesis.strategies as st
@@ -554,6 +556,19 @@ def test_unlike_estimates_refuse_to_merge():
         estimate_kl_chunks([(logp, logq), (logp[0], logq[0])])
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("shape", [(60,), (20, 3)])
+def test_estimates_from_other_processes_can_be_summed(estimator, shape):
+    logp, logq = normal_samples(np.random.default_rng(0), shape)
+    parts = [estimate_kl(logp[i::4], logq[i::4], estimator=estimator) for i in range(4)]
+    total = sum(pickle.loads(pickle.dumps(part)) for part in parts)
+    whole = estimate_kl(logp, logq, estimator=estimator)
+    assert repr(total) == repr(whole)
+    np.testing.assert_allclose(numbers(total), numbers(whole), rtol=1e-12)
+    with pytest.raises(TypeError):
+        1 + whole
+
+
 def test_estimates_compare_by_identity_and_can_be_hashed():
     logp, logq = normal_samples(np.random.default_rng(0), 9)
     a, b = (estimate_kl(logp, logq, estimator="optimal") for _ in range(2))
@@ -581,22 +596,102 @@ def peak_memory(shape, masked, estimator):
 @pytest.mark.parametrize("estimator", ["k3", "optimal"])
 @pytest.mark.parametrize(
     ("small", "large"),
-    [((300_000,), (3_000_000,)), ((3, 200_000), (3, 2_000_000)), ((100_000, 3), (1_000_000, 3))],
+    [((3_000_000,), (9_000_000,)), ((2, 1_500_000), (2, 4_500_000)), ((10**6, 3), (3 * 10**6, 3))],
 )
-def test_memory_beyond_the_input_does_not_grow_with_it(small, large, masked, estimator):
+def test_memory_beyond_the_input_does_not_grow_with_it(
+    small, large, masked, estimator, monkeypatch
+):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # each thread has memory of its own
     peak_memory(small, masked, estimator)  # whatever is allocated only once
-    assert peak_memory(large, masked, estimator) <= peak_memory(small, masked, estimator) + 2**16
+    assert peak_memory(large, masked, estimator) <= peak_memory(small, masked, estimator) + 2**17
 
 
 @settings(max_examples=30)
-@given(seeds, st.integers(1, 40), st.sampled_from(ESTIMATORS))
-def test_the_size_of_the_blocks_does_not_matter(seed, block, estimator):
+@given(seeds, st.integers(1, 40), st.integers(1, 90), st.sampled_from(ESTIMATORS))
+def test_the_size_of_the_blocks_does_not_matter(seed, block, task, estimator):
     logp, logq, mask = ragged(np.random.default_rng(seed), 12, 7)
+    one = logp[mask], logq[mask]
     whole = numbers(estimate_kl(logp, logq, estimator=estimator, where=mask))
+    whole_one = numbers(estimate_kl(*one, estimator=estimator))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(estimators, "_BLOCK", block)
+        patch.setattr(estimators, "BLOCK", block)
+        patch.setattr(estimators, "TASK", task)
         blocks = numbers(estimate_kl(logp, logq, estimator=estimator, where=mask))
+        blocks_one = numbers(estimate_kl(*one, estimator=estimator))
     np.testing.assert_allclose(blocks, whole, rtol=1e-11)
+    np.testing.assert_allclose(blocks_one, whole_one, rtol=1e-11)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_number_of_threads_changes_no_bit(estimator, monkeypatch):
+    logp, logq = normal_samples(np.random.default_rng(0), 3_500_000)
+    several = [numbers(estimate_kl(logp, logq, estimator=estimator)) for _ in range(3)]
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    one = numbers(estimate_kl(logp, logq, estimator=estimator))
+    np.testing.assert_array_equal(several, [one] * 3)
+
+
+@pytest.mark.parametrize("spread", [2.0, 0.1, 0.01, 1e-3, 1e-9])
+def test_sums_of_k3_are_right_to_1e_13_at_any_distance(spread):
+    rng = np.random.default_rng(0)
+    logp = -rng.exponential(2, 100_000)
+    logq = logp + spread * rng.normal(size=logp.size)
+    exact = math.fsum(kl.k3(logp, logq)) / logp.size  # each to 4 ulp
+    got = estimate_kl(logp, logq)
+    assert got.mean == pytest.approx(exact, rel=1e-13)
+    squares = math.fsum((kl.k3(logp, logq) - exact) ** 2)
+    assert got.std == pytest.approx(math.sqrt(squares / (logp.size - 1)), rel=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8])
+@pytest.mark.parametrize("shape", [(1_500_000,), (5000, 300)])
+def test_arrays_in_files_are_read_in_blocks(dtype, shape, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    rng = np.random.default_rng(0)
+    files = []
+    for name in ("logp", "logq"):
+        values = np.round(8 * -rng.exponential(2, (2, *shape))).clip(-100) / 8
+        np.save(tmp_path / name, values.astype(dtype))
+        # Every second entry of the last axis, backwards, of an array that stays in its file.
+        files.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r")[1, ..., ::-2])
+    whole = [np.array(file, np.float64) for file in files]
+    tracemalloc.start()
+    try:
+        got = estimate_kl(*files)
+        assert tracemalloc.get_traced_memory()[1] < 12 * 2**20 + 8 * 2**20 * (dtype != np.float64)
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_allclose(numbers(got), numbers(estimate_kl(*whole)), rtol=1e-13)
+
+
+# --- progress -------------------------------------------------------------------------------------
+
+
+def test_progress_is_shown_on_stderr_and_only_when_asked_for(capfd):
+    logp, logq = normal_samples(np.random.default_rng(0), 2_500_000)
+    chunks = [(logp[:1000], logq[:1000])] * 4
+    quiet = [estimate_kl(logp, logq), estimate_kl_chunks(iter(chunks))]
+    assert capfd.readouterr() == ("", "")
+    shown = [estimate_kl(logp, logq, progress=True)]
+    assert "100%" in capfd.readouterr().err
+    shown.append(estimate_kl_chunks(iter(chunks), progress=True))
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "4it" in err  # how many will come is not known
+    for a, b in zip(quiet, shown, strict=True):
+        np.testing.assert_array_equal(numbers(a), numbers(b))
+
+
+@pytest.mark.parametrize(
+    "function", [estimate_kl, lambda *pair, **k: estimate_kl_chunks([pair], **k)]
+)
+def test_without_tqdm_progress_says_what_to_install(function, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert function([0.0, 0.0], [0.0, 0.1]).n == 2
+    with pytest.raises(ImportError, match=r"^progress=True needs tqdm.*kltutorial\[progress\]"):
+        function([0.0, 0.0], [0.0, 0.1], progress=True)
+    with pytest.raises(TypeError, match=r"^progress must be True or False"):
+        function([0.0, 0.0], [0.0, 0.1], progress=1)
 
 
 # --- input ----------------------------------------------------------------------------------------

@@ -1,3 +1,4 @@
+import jax
 import mpmath
 import numpy as np
 import pytest
@@ -17,22 +18,79 @@ def log_uniform(dtype, n, seed):
     return (rng.choice([-1, 1], n) * size).astype(dtype)
 
 
-def around_the_switch(dtype):
+def around_the_switches(dtype):
+    """A dense grid, and the neighbours of where one form gives way to another."""
     near = np.linspace(0.5, 2, 400, dtype=dtype)
-    edge = np.array([np.nextafter(dtype(1), dtype(0)), 1, np.nextafter(dtype(1), dtype(2))], dtype)
-    return np.concatenate([near, -near, edge, -edge])
+    tiny = np.linspace(1 / 80, 1 / 50, 100, dtype=dtype)
+    edges = np.array([1 / 64, 1, 1.25], dtype)
+    edges = np.concatenate([np.nextafter(edges, dtype(0)), edges, np.nextafter(edges, dtype(2))])
+    return np.concatenate([near, -near, tiny, -tiny, edges, -edges])
+
+
+def alone(x):
+    """Each element by itself: which form it gets depends on the largest of its block."""
+    return np.array([k3(np.zeros(1, x.dtype), x[i : i + 1])[0] for i in range(x.size)])
+
+
+def together(x):
+    return k3(np.zeros_like(x), x)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("xs", [lambda d: log_uniform(d, 3000, 0), around_the_switch])
-def test_k3_is_within_4_ulp_of_the_exact_gap(dtype, xs):
+@pytest.mark.parametrize("xs", [lambda d: log_uniform(d, 3000, 0), around_the_switches])
+@pytest.mark.parametrize("evaluated", [alone, together])
+def test_k3_is_within_4_ulp_of_the_exact_gap(dtype, xs, evaluated):
     x = xs(dtype)
-    got = k3(np.zeros_like(x), x)
+    got = evaluated(x)
     assert got.dtype == dtype
     assert got.min() >= np.finfo(dtype).tiny
     with mpmath.workdps(400):  # exp(x) - 1 - x cancels up to 2 * 154 digits
         worst = max(ulps(y, mpmath.exp(t) - 1 - t) for y, t in zip(got, exactly(x), strict=True))
     assert worst <= 4
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_gap_is_within_4_ulp_where_it_is_denormal(dtype):
+    tiny = np.sqrt(2 * float(np.finfo(dtype).smallest_subnormal))
+    x = np.concatenate([sign * np.geomspace(tiny / 4, tiny * 1e3, 500) for sign in (1, -1)])
+    x = x.astype(dtype)
+    with mpmath.workdps(400):
+        worst = max(
+            ulps(y, mpmath.expm1(t) - t) for y, t in zip(exp_gap(x), exactly(x), strict=True)
+        )
+    assert worst <= 4
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("xs", [lambda d: log_uniform(d, 2000, 1), around_the_switches])
+def test_the_derivative_of_the_gap_is_within_4_ulp(dtype, xs):
+    x = xs(dtype)
+    with jax.enable_x64(dtype == np.float64):
+        slope = jax.jit(jax.grad(lambda x: exp_gap(x).sum()))
+        got = np.asarray(slope(jax.numpy.asarray(x)))
+    assert got.dtype == dtype
+    with mpmath.workdps(400):
+        worst = max(ulps(y, mpmath.expm1(t)) for y, t in zip(got, exactly(x), strict=True))
+    assert worst <= 4
+
+
+def test_the_derivative_of_the_gap_is_finite_or_the_true_infinity():
+    x = jax.numpy.asarray(np.array([0.0, -0.0, -np.inf, -1e30, 1e30, np.inf], np.float32))
+    slopes = jax.vmap(jax.grad(exp_gap))(x)
+    np.testing.assert_array_equal(slopes, np.array([0, 0, -1, -1, np.inf, np.inf]))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (7,), (300, 1000)])
+def test_the_gap_has_the_shape_of_its_argument_in_any_layout(shape):
+    x = np.random.default_rng(0).normal(size=shape)
+    np.testing.assert_array_equal(exp_gap(x.T), exp_gap(x).T)
+    assert exp_gap(x).shape == shape
+
+
+def test_the_gap_of_many_elements_is_that_of_each():
+    x = np.random.default_rng(0).normal(size=(1 << 20) + (1 << 16) + 5)  # two threads
+    parts = np.concatenate([exp_gap(part) for part in np.array_split(x, 57)])
+    np.testing.assert_allclose(exp_gap(x), parts, rtol=4e-16)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
