@@ -27,7 +27,12 @@ FAULTS = {
         "return exp_gap(_log_r(logp, logq))",
         "return exp_gap(-_log_r(logp, logq))",
     ),
-    "k3 without its series": ("three_estimators", "_numerics", "xp.abs(x) < 1", "xp.abs(x) < 0"),
+    "k3 by subtraction": (
+        "three_estimators",
+        "_numerics",
+        "return f.divide(f.multiply(x, s, out=spare), denominator, out=out)",
+        "return f.subtract(f.divide(2 * x, denominator, out=out), x, out=out)",
+    ),
     "tokens taken as independent": (
         "three_estimators",
         "estimators",
@@ -228,8 +233,8 @@ FAULTS = {
     "digits of k3 lost near equality": (
         "choosing",
         "_numerics",
-        "xp.abs(x) < 1",
-        "xp.abs(x) < 0",
+        "return f.divide(f.multiply(x, s, out=spare), denominator, out=out)",
+        "return f.subtract(f.divide(2 * x, denominator, out=out), x, out=out)",
     ),
     "no half in k2, under a check": ("choosing", "_numerics", "return x * x / 2", "return x * x"),
     "ratio inverted, under a check": (
@@ -288,9 +293,9 @@ FAULTS = {
     ),
     "engines compared in bits": (
         "does_it_help",
-        "divergences",
-        "xp.where(impossible, xp.inf, total)",
-        "xp.where(impossible, xp.inf, total / np.log(2))",
+        "_logits",
+        "f.where(excluded, math.inf, kl)",
+        "f.where(excluded, math.inf, kl / math.log(2))",
     ),
     "mismatch without its error": (
         "does_it_help",
