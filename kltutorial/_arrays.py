@@ -54,9 +54,13 @@ def as_array(name: str, value: Any) -> np.ndarray[Any, Any]:
         raise ValueError(f"{name} must be a rectangular array, got rows that differ") from None
 
 
-def as_any_array(name: str, value: Any) -> Array:
-    """`value` as an array of whatever library and type, without a copy if it is one."""
-    return value if _is_foreign(value) else as_array(name, value)
+def as_numbers(name: str, value: Any) -> Array:
+    """`value` as an array of numbers, of whatever library and type; without a copy if it is one."""
+    if _is_foreign(value):
+        return value
+    array = as_array(name, value)
+    _floating(np, name, np.empty(0, array.dtype))
+    return array
 
 
 def boolean(name: str, value: Any, like: Array) -> Array:

@@ -17,7 +17,7 @@ import numpy as np
 from kltutorial import _checks
 from kltutorial._arrays import (
     Array,
-    as_any_array,
+    as_numbers,
     boolean,
     detach,
     fails,
@@ -547,7 +547,7 @@ def estimate_kl(
     _check_estimator(estimator)
     _checks.choice("unit", unit, "token", "sequence")
     _checks.boolean("progress", progress)
-    logp, logq = detach(as_any_array("logp", logp)), detach(as_any_array("logq", logq))
+    logp, logq = detach(as_numbers("logp", logp)), detach(as_numbers("logq", logq))
     _checks.same_shape("logp", logp, "logq", logq)
     if logp.ndim not in (1, 2):
         raise ValueError(
@@ -561,7 +561,6 @@ def estimate_kl(
     if independent and unit == "sequence":
         raise ValueError("unit='sequence' needs logp of shape (sequences, tokens)")
     at_once = TASK if independent else max(1, TASK // logp.shape[1])
-
     scratch = Scratch((5, min(BLOCK, math.prod(logp.shape))), np.float64)
 
     def task(start: int) -> tuple[_Moments, _Moments]:
