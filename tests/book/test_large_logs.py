@@ -14,7 +14,7 @@ from distributed import Client, LocalCluster
 
 import kltutorial as kl
 
-PAGE = (Path(__file__).parents[1] / "book" / "api.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "book" / "api.md").read_text("utf-8")
 SECTION = PAGE.split("### Large logs\n")[1].split("\n## ")[0]
 RECIPES = dict(re.findall(r"```python\n# (\w+)\n(.*?)```", SECTION, flags=re.DOTALL))
 CHUNK = 1_000_000
