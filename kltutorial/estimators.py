@@ -25,7 +25,7 @@ from kltutorial._arrays import (
     namespace,
     widest,
 )
-from kltutorial._blocks import BLOCK, TASK, Fresh, Scratch, in_threads, with_progress
+from kltutorial._blocks import TASK, Fresh, Scratch, in_threads, with_progress
 from kltutorial._checks import FloatArray
 from kltutorial._numerics import NEAR, PENALTIES, exp_gap, exp_gap_into, half_square, log_ratio
 
@@ -44,6 +44,8 @@ __all__ = [
 
 Estimator = Literal["k1", "k2", "k3", "optimal"]
 Unit = Literal["token", "sequence"]
+
+BLOCK = 1 << 16  # entries handled at a time: several arrays of that size must fit a cache
 
 
 def k1(logp: Array, logq: Array) -> Array:
@@ -560,17 +562,17 @@ def estimate_kl(
     independent = logp.ndim == 1
     if independent and unit == "sequence":
         raise ValueError("unit='sequence' needs logp of shape (sequences, tokens)")
-    at_once = TASK if independent else max(1, TASK // logp.shape[1])
+    if independent:
+        logp, logq, where = (None if x is None else x[:, None] for x in (logp, logq, where))
+    at_once = max(1, TASK // logp.shape[1])
+    tasks = range(0, logp.shape[0], at_once)
     scratch = Scratch((5, min(BLOCK, math.prod(logp.shape))), np.float64)
 
     def task(start: int) -> tuple[_Moments, _Moments]:
-        part = slice(start, min(start + at_once, logp.shape[0])), ...
-        p, q, keep = logp[part], logq[part], None if where is None else where[part]
-        if independent:
-            p, q, keep = p[None, :], q[None, :], None if keep is None else keep[None, :]
-        return _moments(p, q, keep, estimator, None if independent else start, scratch)
+        part = range(start, min(start + at_once, logp.shape[0]))
+        with np.errstate(all="ignore"):
+            return _moments(logp, logq, where, estimator, part, independent, scratch)
 
-    tasks = range(0, logp.shape[0], at_once)
     parts = with_progress(in_threads(task, tasks), progress, len(tasks))
     entries, sequences = (_Moments.merged(part) for part in zip(*parts, strict=True))
     if not entries.count:
@@ -648,32 +650,15 @@ class _Moments:
     comoment: FloatArray
 
     @classmethod
-    def of(
-        cls,
-        f: Any,
-        columns: list[Array],
-        sums: list[Array],
-        count: int,
-        keep: Array | None = None,
-        spare: Array = None,
+    def about(
+        cls, center: FloatArray, count: int, sums: FloatArray, squares: FloatArray
     ) -> _Moments:
-        """Moments of `count` entries of each column, told by `keep`; the columns are used up.
-
-        All sums are over entries that count; the others are 0 before.
-        """
-        mean = np.array([float(f.sum(column)) for column in sums]) / count
-        for i, center in enumerate(mean):
-            columns[i] = f.subtract(columns[i], float(center), out=columns[i])
-            if keep is not None:
-                columns[i] = _zeroed(f, columns[i], keep)
-        rest = np.array([float(f.sum(column)) for column in columns])
-        squares = np.array(
-            [[float(f.sum(f.multiply(a, b, out=spare))) for b in columns] for a in columns]
-        )
-        # Less what the rounding of the mean left; a column that does not vary has no variance.
-        comoment = squares - np.outer(rest, rest) / count
+        """Moments from the sums of what is left of each column without a number near its mean."""
+        count_or_one = max(count, 1)
+        comoment = squares - np.outer(sums, sums) / count_or_one
+        # A column that does not vary has no variance, whatever rounding has left.
         comoment[np.abs(comoment) < 1e-14 * np.abs(squares)] = 0
-        return cls(count, mean + np.where(np.isfinite(rest), rest / count, 0), comoment)
+        return cls(count, center + sums / count_or_one, comoment)
 
     @classmethod
     def merged(cls, parts: Iterable[_Moments]) -> _Moments:
@@ -701,48 +686,73 @@ def _moments(
     logq: Array,
     mask: Array | None,
     estimator: Estimator,
-    first_row: int | None,
+    part: range,
+    independent: bool,
     scratch: Scratch,
 ) -> tuple[_Moments, _Moments]:
-    """Moments over entries, and over rows: the sums of each row, and its count of entries.
+    """Moments over the entries of some rows, and over rows: their sums, and their lengths.
 
-    Rows that are not numbered are of independent samples, and only entries matter.
+    Of independent samples only the former are wanted.
     """
-    xp, logp, logq = floats(logp=logp, logq=logq)
-    f, size = (np, BLOCK) if xp is np else (Fresh(xp), TASK)
-    n_rows, n_columns = logp.shape
-    width = min(n_columns, size)
-    height = max(1, size // width)
-    entries, rows = [], []
-    with np.errstate(all="ignore"):
-        for start in range(0, n_rows, height):
-            row_sums: list[Array] = []
-            for first in range(0, n_columns, width):
-                block = (
-                    slice(start, min(start + height, n_rows)),
-                    slice(first, min(first + width, n_columns)),
-                )
-                p, q, keep = logp[block], logq[block], None if mask is None else mask[block]
-                work = [None] * 5
-                if xp is np:
-                    work = scratch()[:, : p.size].reshape(5, *p.shape)
-                x = _block_log_r(f, p, q, keep, work[0])
-                counts = f.zeros_like(x[:, 0]) + p.shape[1]
-                if keep is not None:
-                    counts = f.astype(f.count_nonzero(keep, axis=1), x.dtype)
-                columns = _columns(f, x, estimator, work[1:])
-                sums = [*(f.sum(column, axis=1) for column in columns), counts]
-                row_sums = [a + b for a, b in zip(row_sums or [0.0] * len(sums), sums, strict=True)]
-                count = int(f.sum(counts))
-                entries.append(_Moments.of(f, columns, sums[:-1], count, keep, work[-1]))
-            if first_row is not None:
-                if not f.all(row_sums[-1] > 0):
-                    empty = first_row + start + int(f.argmin(row_sums[-1]))
-                    raise ValueError(
-                        f"where must keep at least one token of each sequence; {empty} has none"
-                    )
-                rows.append(_Moments.of(f, row_sums, row_sums, row_sums[0].shape[0]))
-        return _Moments.merged(entries), _Moments.merged(rows or entries)
+    xp = namespace(logp, logq)
+    f: Any = np if xp is np else Fresh(xp)
+    height, width = max(1, BLOCK // logp.shape[1]), min(logp.shape[1], BLOCK)
+    center: Any = None
+    count, sums, squares, rows = 0, np.zeros(1), np.zeros((1, 1)), []
+    for start in part[::height]:
+        of_rows: Any = 0.0
+        for first in range(0, logp.shape[1], width):
+            stop = min(start + height, part.stop), min(first + width, logp.shape[1])
+            block = slice(start, stop[0]), slice(first, stop[1])
+            p, q, keep = logp[block], logq[block], None if mask is None else mask[block]
+            work = scratch()[:, : p.size].reshape(5, *p.shape) if f is np else [None] * 5
+            columns = _columns(f, _wide_log_r(f, p, q, keep, work[0]), estimator, work[1:])
+            number = math.prod(p.shape) if keep is None else int(f.count_nonzero(keep))
+            if center is None:  # near enough to the means of all blocks that nothing cancels
+                center = _finite(np.array([float(f.sum(x)) for x in columns]) / max(number, 1))
+            for i, column in enumerate(columns):
+                columns[i] = _kept(f, f.subtract(column, float(center[i]), out=column), keep)
+            more, more_squares = _sums(f, columns, work[-1])
+            count, sums, squares = count + number, sums + more, squares + more_squares
+            if not independent:
+                of_rows = of_rows + _row_sums(f, columns, center, keep)
+        rows.append(of_rows)
+    if not np.isfinite(sums).all():  # much cheaper than to look at every number
+        inside = slice(part.start, part.stop), slice(None)
+        keep = None if mask is None else mask[inside]
+        _check_log_probabilities(*(_kept(f, x[inside] + 0.0, keep) for x in (logp, logq)))
+    entries = _Moments.about(center, count, sums, squares)
+    return entries, entries if independent else _moments_of_rows(f, f.concat(rows, axis=1), part)
+
+
+def _row_sums(f: Any, columns: list[Array], center: FloatArray, keep: Array | None) -> Array:
+    """Return the sum of each row of each column, as before the centring, and the rows' lengths."""
+    lengths = f.zeros_like(columns[0][:, 0]) + columns[0].shape[1]
+    if keep is not None:
+        lengths = f.astype(f.count_nonzero(keep, axis=1), lengths.dtype)
+    sums = [f.sum(x, axis=1) + float(c) * lengths for x, c in zip(columns, center, strict=True)]
+    return f.stack([*sums, lengths])
+
+
+def _moments_of_rows(f: Any, row_sums: Array, part: range) -> _Moments:
+    """Moments of sums over rows, the last of which are the lengths of the rows."""
+    lengths = row_sums[-1, :]
+    if not f.all(lengths > 0):
+        empty = part.start + int(f.argmin(lengths))
+        raise ValueError(f"where must keep at least one token of each sequence; {empty} has none")
+    center = _finite(np.array([float(f.mean(x)) for x in f.unstack(row_sums)]))
+    columns = [x - float(c) for x, c in zip(f.unstack(row_sums), center, strict=True)]
+    return _Moments.about(center, len(part), *_sums(f, columns, None))
+
+
+def _finite(center: FloatArray) -> FloatArray:
+    return np.where(np.isfinite(center), center, 0.0)
+
+
+def _sums(f: Any, columns: list[Array], spare: Array | None) -> tuple[FloatArray, FloatArray]:
+    """Return the sum of each column, and of the product of each two."""
+    products = [[float(f.sum(f.multiply(a, b, out=spare))) for b in columns] for a in columns]
+    return np.array([float(f.sum(column)) for column in columns]), np.array(products)
 
 
 def _log_r(logp: Array, logq: Array) -> Array:
@@ -762,25 +772,22 @@ def _check_log_probabilities(logp: Array, logq: Array) -> None:
     _checks.below_infinity("logq", logq)
 
 
-def _block_log_r(f: Any, logp: Array, logq: Array, keep: Array | None, out: Array) -> Array:
+def _wide_log_r(f: Any, logp: Array, logq: Array, keep: Array | None, out: Array) -> Array:
     """Return log q - log p in float64, and 0 where an entry does not count."""
     if f is np:
-        x = np.subtract(logq, logp, out=out, dtype=np.float64)
-    else:
-        wide = widest(namespace(logp))
-        x = f.astype(logq, wide) - f.astype(logp, wide)
-    if keep is not None:
-        x = _zeroed(f, x, keep)
-    if not (math.isfinite(f.min(x)) and math.isfinite(f.max(x))):
-        if keep is not None:
-            logp, logq, x = (f.where(keep, array, 0.0) for array in (logp, logq, x))
-        _check_log_probabilities(logp, logq)
+        return _kept(f, np.subtract(logq, logp, out=out, dtype=np.float64), keep)
+    wide = widest(namespace(logp))
+    return _kept(f, f.astype(logq, wide) - f.astype(logp, wide), keep)
+
+
+def _kept(f: Any, x: Array, keep: Array | None) -> Array:
+    """Return `x` with 0 where an entry does not count; there may be NaN."""
+    if keep is None:
+        return x
+    if f is not np:
+        return f.where(keep, x, 0.0)
+    np.copyto(x, 0.0, where=~keep)
     return x
-
-
-def _zeroed(f: Any, x: Array, keep: Array) -> Array:
-    """Return `x`, and 0 where an entry does not count, if all numbers are finite."""
-    return np.multiply(x, keep, out=x) if f is np else f.where(keep, x, 0.0)
 
 
 def _columns(f: Any, x: Array, estimator: Estimator, spare: Any) -> list[Array]:
@@ -790,7 +797,8 @@ def _columns(f: Any, x: Array, estimator: Estimator, spare: Any) -> list[Array]:
     if estimator == "k2":
         return [f.multiply(f.multiply(x, x, out=x), 0.5, out=x)]
     if estimator == "optimal":
-        return [f.expm1(x, out=spare[0]), f.negative(x, out=x)][::-1]
+        growth = f.expm1(x, out=spare[0])
+        return [f.negative(x, out=x), growth]
     if f is np and max(-x.min(), x.max()) > NEAR:
         gap = np.subtract(np.expm1(x, out=spare[0]), x, out=spare[0])
         # Each difference is wrong by some eps |x|: mostly that is nothing to their sum.
