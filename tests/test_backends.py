@@ -9,7 +9,13 @@ import pytest
 
 import kltutorial
 from tests.backends import CASES
-from tests.backends.checks import Backend, check_compiled, check_gradient, check_values
+from tests.backends.checks import (
+    Backend,
+    check_compiled,
+    check_estimate,
+    check_gradient,
+    check_values,
+)
 
 NUMPY = Backend("numpy", lambda array, dtype: array.astype(dtype), dtypes=("float16", "float64"))
 
@@ -32,8 +38,8 @@ JAX = Backend(
     precision=lambda dtype: jax.enable_x64(dtype == "float64"),
 )
 
-# What computes with NumPy alone (searches, simulations, tables, logs and code), and
-# `best_of_n_kl`, whose result is a Python number.
+# What computes with NumPy alone (searches, simulations, tables, logs and code), and what
+# returns Python numbers.
 NUMPY_ONLY = {
     "AuditReport",
     "Clamp",
@@ -72,6 +78,17 @@ NUMPY_ONLY = {
 )
 def test_values(name, backend, dtype):
     check_values(CASES[name], backend, dtype)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3", "optimal"])
+@pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [(backend, dtype) for backend in (NUMPY, STRICT, JAX) for dtype in backend.dtypes],
+    ids=str,
+)
+def test_estimates(backend, dtype, estimator, masked):
+    check_estimate(backend, dtype, estimator, masked=masked)
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.traced])

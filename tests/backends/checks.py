@@ -13,7 +13,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from kltutorial import GRPOLoss
+from kltutorial import GRPOLoss, estimate_kl
 
 
 @dataclass(frozen=True)
@@ -158,3 +158,26 @@ def _slope(case: Case, name: str, direction: np.ndarray, h: float = 2.0**-10) ->
 
     near, far = (objective(step) - objective(-step) for step in (h, 2 * h))
     return (8 * near - far) / (12 * h)
+
+
+def check_estimate(backend: Backend, dtype: str, estimator: str, *, masked: bool) -> None:
+    """Estimates are Python numbers, and those of NumPy; what is masked is not read."""
+    rng = np.random.default_rng(0)
+    logp = -rng.exponential(2, (30, 70))
+    mask = np.arange(70) < rng.integers(1, 71, 30)[:, None] if masked else None
+    logq = logp + 0.3 * rng.normal(size=logp.shape)
+    with backend.precision(dtype):
+        p, q = backend.asarray(logp, dtype), backend.asarray(logq, dtype)
+        keep = None if mask is None else backend.asarray(mask, "bool")
+        exact = [_wide(backend.numpy(x)) for x in (p, q)]
+        if mask is not None:
+            spoilt = np.where(mask, backend.numpy(q), np.nan)
+            q = backend.asarray(spoilt, dtype)
+        got = estimate_kl(p, q, estimator=estimator, where=keep)
+    wanted = estimate_kl(*exact, estimator=estimator, where=mask)
+    # JAX adds up in float32 unless it is told otherwise.
+    eps = np.finfo(np.float32 if backend.name == "jax" and dtype != "float64" else float).eps
+    for a, b in ((got.mean, wanted.mean), (got.std_error, wanted.std_error)):
+        assert type(a) is float
+        assert abs(a - b) <= 64 * eps * max(1, abs(b))
+    assert (got.n, repr(got)) == (wanted.n, repr(wanted))

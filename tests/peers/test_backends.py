@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.backends import CASES
-from tests.backends.checks import Backend, check_gradient, check_values
+from tests.backends.checks import Backend, check_estimate, check_gradient, check_values
 
 
 def tensor(device, array, dtype):
@@ -69,3 +69,14 @@ def test_values(name, backend, dtype):
 @pytest.mark.parametrize("backend", BACKENDS, ids=str)
 def test_gradient(name, backend):
     check_gradient(CASES[name], backend)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3", "optimal"])
+@pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [(backend, dtype) for backend in BACKENDS for dtype in backend.dtypes],
+    ids=str,
+)
+def test_estimates(backend, dtype, estimator, masked):
+    check_estimate(backend, dtype, estimator, masked=masked)
