@@ -20,7 +20,7 @@ DIST = ROOT / "dist"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 # In their pinned versions; all else, the figures' libraries too, is as new as the rest allows.
 TOOLS = re.findall(
-    r"^(?:hypothesis|mpmath|mypy|nbval|pytest|pytest-xdist)==\S+",
+    r"^(?:array-api-strict|hypothesis|jax|mpmath|mypy|nbval|pytest|pytest-xdist|tqdm)==\S+",
     (ROOT / "requirements.txt").read_text("utf-8"),
     flags=re.MULTILINE,
 )
