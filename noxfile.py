@@ -20,7 +20,7 @@ DIST = ROOT / "dist"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 # In their pinned versions; all else, the figures' libraries too, is as new as the rest allows.
 TOOLS = re.findall(
-    r"^(?:hypothesis|mpmath|mypy|nbval|pytest|pytest-xdist)==\S+",
+    r"^(?:array-api-strict|hypothesis|jax|mpmath|mypy|nbval|pytest|pytest-xdist)==\S+",
     (ROOT / "requirements.txt").read_text("utf-8"),
     flags=re.MULTILINE,
 )
@@ -50,7 +50,7 @@ def installed(session: nox.Session, versions: str) -> None:
     oldest = lower_bounds(python) if versions == "oldest" else []
     session.install("--only-binary=:all:", str(wheel), *oldest)
     session.run("python", "-m", "kltutorial.audit", "kltutorial:k3")  # it needs nothing else
-    session.install("--only-binary=:all:", f"{wheel}[plot]", *oldest, *TOOLS, "scipy")
+    session.install("--only-binary=:all:", f"{wheel}[plot,progress]", *oldest, *TOOLS, "scipy")
 
     shutil.unpack_archive(sdist, session.create_tmp(), filter="data")
     session.chdir(Path(session.create_tmp()) / sdist.name.removesuffix(".tar.gz"))
