@@ -47,20 +47,33 @@ def floats(**values: Any) -> tuple[Any, ...]:
 
 
 def as_array(name: str, value: Any) -> np.ndarray[Any, Any]:
-    """`value` as a NumPy array; raise if its rows differ in length."""
+    """`value` as a NumPy array; raise if its rows differ in length, or it is masked."""
+    if isinstance(value, np.ndarray) and hasattr(value, "mask"):  # np.ma, slow to import
+        raise TypeError(f"{name} must not be a masked array: its mask would be lost")
     try:
         return np.asarray(value)
     except ValueError:
         raise ValueError(f"{name} must be a rectangular array, got rows that differ") from None
 
 
-def as_numbers(name: str, value: Any) -> Array:
-    """`value` as an array of numbers, of whatever library and type; without a copy if it is one."""
-    if _is_foreign(value):
-        return value
-    array = as_array(name, value)
-    _floating(np, name, np.empty(0, array.dtype))
-    return array
+def numbers(**values: Any) -> tuple[Array, ...]:
+    """Return the values as arrays of real numbers of one library, each in the type it has.
+
+    What is an array of that library already is not copied.
+    """
+    arrays = {
+        name: value if _is_foreign(value) else as_array(name, value)
+        for name, value in values.items()
+    }
+    empty = {
+        name: namespace(array).zeros(0, dtype=array.dtype, device=_device(array))
+        for name, array in arrays.items()
+    }
+    xp, *types = floats(**empty)
+    return tuple(
+        array if xp is np or _is_foreign(array) else _like(dtype, array)
+        for array, dtype in zip(arrays.values(), types, strict=True)
+    )
 
 
 def boolean(name: str, value: Any, like: Array) -> Array:
@@ -69,6 +82,10 @@ def boolean(name: str, value: Any, like: Array) -> Array:
         value = as_array(name, value)
         if value.dtype == np.bool and _is_foreign(like):
             return namespace(like).asarray(value, device=_device(like))
+    if _is_foreign(value) and not _is_foreign(like):
+        raise TypeError(
+            f"{name} must be a NumPy array as the numbers are, got {type(value).__name__}"
+        )
     if value.dtype != namespace(value).bool:
         raise TypeError(f"{name} must be boolean, got dtype {value.dtype}")
     return value

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kltutorial._arrays import Array, fails, floats, namespace, widest
+from kltutorial._arrays import Array, fails, floats, is_traced, namespace, widest
 
 __all__: list[str] = []
 
@@ -118,6 +118,15 @@ def real_array(name: str, value: ArrayLike) -> FloatArray:
 def shape(array: Array) -> tuple[int, ...]:
     """Return the shape of `array` as a tuple, which prints alike in every library."""
     return tuple(array.shape)
+
+
+def untraced(name: str, array: Array) -> None:
+    """Raise if the numbers of `array` are not known yet, as under ``jax.jit`` and ``jax.grad``."""
+    if is_traced(array):
+        raise TypeError(
+            f"{name} must not be traced by JAX: what returns Python numbers "
+            "can't be compiled or differentiated"
+        )
 
 
 def non_empty(name: str, array: Array) -> None:

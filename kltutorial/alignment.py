@@ -219,7 +219,7 @@ def best_of_n_kl(ref: Array, reward: Array, n: int) -> float:
     Raises
     ------
     ValueError, TypeError
-        As :func:`best_of_n`.
+        As :func:`best_of_n`; also a TypeError if JAX traces `ref` or `reward`.
 
     Examples
     --------
@@ -231,6 +231,8 @@ def best_of_n_kl(ref: Array, reward: Array, n: int) -> float:
     Beirami et al. (arXiv 2401.01879).
     Derived in :doc:`KL in LLM training </book/alignment>`.
     """
+    _checks.untraced("ref", ref)
+    _checks.untraced("reward", reward)
     return float(kl_divergence(best_of_n(ref, reward, n), ref))
 
 

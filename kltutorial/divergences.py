@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from kltutorial import _checks
-from kltutorial._arrays import Array, as_numbers, floats, namespace
+from kltutorial._arrays import Array, floats, namespace, numbers
 from kltutorial._logits import kl_of_logits
 from kltutorial._numerics import exp_gap, log, log_ratio, quotient
 
@@ -190,7 +190,7 @@ def kl_from_logits(p_logits: Array, q_logits: Array, *, axis: int = -1) -> Array
     ----------
     Derived in :doc:`What KL divergence measures </book/kl_divergence>`.
     """
-    a, b = as_numbers("p_logits", p_logits), as_numbers("q_logits", q_logits)
+    a, b = numbers(p_logits=p_logits, q_logits=q_logits)
     for name, array in (("p_logits", a), ("q_logits", b)):
         _checks.axis_of(name, array, axis)
         _checks.non_empty(name, array)

@@ -17,12 +17,12 @@ import numpy as np
 from kltutorial import _checks
 from kltutorial._arrays import (
     Array,
-    as_numbers,
     boolean,
     detach,
     fails,
     floats,
     namespace,
+    numbers,
     widest,
 )
 from kltutorial._blocks import TASK, Fresh, Scratch, in_threads, with_progress
@@ -124,8 +124,9 @@ def k3(logp: Array, logq: Array) -> Array:
     r"""Control-variate estimator of KL(p || q), :math:`k_3 = r - 1 - \log r`, with r = q/p.
 
     Unbiased for samples of p where q puts all its mass on outcomes that p can produce, and
-    never negative.  Correct to 4 units in the last place, in float32 and in float64, also for
-    small log-ratios, where ``exp(x) - x - 1`` returns 0 or a negative number.
+    never negative.  Given the rounded difference of the log-probabilities it is correct to 4
+    units in the last place, in float32 and in float64, also for small log-ratios, where
+    ``exp(x) - x - 1`` returns 0 or a negative number.
 
     Parameters
     ----------
@@ -493,7 +494,7 @@ def estimate_kl(
     tokens), gives the mean per token or per sequence; either way the sequences are the
     independent samples, since tokens within one depend on one another.
 
-    The input is read once, block by block and in several threads: arrays mapped from a file
+    The input is read block by block and in several threads: arrays mapped from a file
     (:class:`numpy.memmap`) are taken as they are, and memory beyond the input does not grow with
     it.  Differences and sums are in float64 (in JAX only where that is enabled).  The result
     consists of Python floats, so that it can't be traced or differentiated.
@@ -529,7 +530,8 @@ def estimate_kl(
         no token that counts, `logp` is not finite, `logq` is NaN or ``+inf``, or a name is
         unknown.
     TypeError
-        If `logp` or `logq` is not real numbers, or `where` or `progress` is not boolean.
+        If `logp` or `logq` is not real numbers, `where` or `progress` is not boolean, or JAX
+        traces an array.
     ImportError
         If a progress bar is asked for and tqdm is not installed.
 
@@ -549,7 +551,9 @@ def estimate_kl(
     _check_estimator(estimator)
     _checks.choice("unit", unit, "token", "sequence")
     _checks.boolean("progress", progress)
-    logp, logq = detach(as_numbers("logp", logp)), detach(as_numbers("logq", logq))
+    for name, value in (("logp", logp), ("logq", logq), ("where", where)):
+        _checks.untraced(name, value)
+    logp, logq = map(detach, numbers(logp=logp, logq=logq))
     _checks.same_shape("logp", logp, "logq", logq)
     if logp.ndim not in (1, 2):
         raise ValueError(
@@ -562,9 +566,7 @@ def estimate_kl(
     independent = logp.ndim == 1
     if independent and unit == "sequence":
         raise ValueError("unit='sequence' needs logp of shape (sequences, tokens)")
-    if independent:
-        logp, logq, where = (None if x is None else x[:, None] for x in (logp, logq, where))
-    at_once = max(1, TASK // logp.shape[1])
+    at_once = max(1, TASK // math.prod(logp.shape[1:]))
     tasks = range(0, logp.shape[0], at_once)
     scratch = Scratch((5, min(BLOCK, math.prod(logp.shape))), np.float64)
 
@@ -696,14 +698,16 @@ def _moments(
     """
     xp = namespace(logp, logq)
     f: Any = np if xp is np else Fresh(xp)
-    height, width = max(1, BLOCK // logp.shape[1]), min(logp.shape[1], BLOCK)
+    # Independent samples make a column, block by block: JAX would copy the whole.
+    tokens = 1 if independent else logp.shape[1]
+    height, width = max(1, BLOCK // tokens), min(tokens, BLOCK)
     center: Any = None
     count, sums, squares, rows = 0, np.zeros(1), np.zeros((1, 1)), []
     for start in part[::height]:
         of_rows: Any = 0.0
-        for first in range(0, logp.shape[1], width):
-            stop = min(start + height, part.stop), min(first + width, logp.shape[1])
-            block = slice(start, stop[0]), slice(first, stop[1])
+        for first in range(0, tokens, width):
+            stop = min(start + height, part.stop), min(first + width, tokens)
+            block = slice(start, stop[0]), None if independent else slice(first, stop[1])
             p, q, keep = logp[block], logq[block], None if mask is None else mask[block]
             work = scratch()[:, : p.size].reshape(5, *p.shape) if f is np else [None] * 5
             columns = _columns(f, _wide_log_r(f, p, q, keep, work[0]), estimator, work[1:])
@@ -718,7 +722,7 @@ def _moments(
                 of_rows = of_rows + _row_sums(f, columns, center, keep)
         rows.append(of_rows)
     if not np.isfinite(sums).all():  # much cheaper than to look at every number
-        inside = slice(part.start, part.stop), slice(None)
+        inside = slice(part.start, part.stop), ...
         keep = None if mask is None else mask[inside]
         _check_log_probabilities(*(_kept(f, x[inside] + 0.0, keep) for x in (logp, logq)))
     entries = _Moments.about(center, count, sums, squares)

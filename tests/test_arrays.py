@@ -95,6 +95,27 @@ def test_what_is_no_real_number_is_refused_by_name(value):
         floats(x=value)
 
 
+@pytest.mark.parametrize("values", [[True, False], [1j, 1j]])
+@pytest.mark.parametrize("function", [kl.estimate_kl, kl.kl_from_logits])
+def test_what_is_no_real_number_is_refused_where_the_type_is_kept(values, function):
+    for array in (np.asarray(values), jnp.asarray(values), strict.asarray(values)):
+        with pytest.raises(TypeError, match=r"^(logp|p_logits) must be real numbers, got dtype "):
+            function(array, array)
+
+
+@pytest.mark.parametrize("function", [kl.k3, kl.estimate_kl, kl.kl_from_logits])
+def test_a_masked_array_is_refused_since_its_mask_would_be_lost(function):
+    masked = np.ma.array([-1.0, -2.0], mask=[False, True])
+    with pytest.raises(TypeError, match=r"^(logp|p_logits) must not be a masked array"):
+        function(masked, [-1.0, -2.0])
+
+
+def test_a_mask_of_another_library_is_refused_beside_numpy_arrays():
+    keep = strict.asarray([True, False], device=DEVICE)
+    with pytest.raises(TypeError, match=r"^where must be a NumPy array as the numbers are, got "):
+        kl.estimate_kl(np.zeros(2), np.zeros(2), where=keep)
+
+
 @pytest.mark.parametrize("like", [np.ones(2), jnp.ones(2), on_device([1.0, 1.0])])
 def test_a_mask_is_boolean_and_goes_where_the_numbers_are(like):
     mask = boolean("mask", [True, False], like)

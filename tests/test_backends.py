@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 
 import kltutorial
+from kltutorial import estimators
 from tests.backends import CASES
 from tests.backends.checks import (
     Backend,
     check_compiled,
     check_estimate,
     check_gradient,
+    check_mixed,
     check_values,
 )
+from tests.test_bad_input import RECORDS
 
 NUMPY = Backend("numpy", lambda array, dtype: array.astype(dtype), dtypes=("float16", "float64"))
 
@@ -38,32 +41,22 @@ JAX = Backend(
     precision=lambda dtype: jax.enable_x64(dtype == "float64"),
 )
 
-# What computes with NumPy alone (searches, simulations, tables, logs and code), and what
-# returns Python numbers.
+# What takes any array and returns Python numbers.
+NUMBERS = {"best_of_n_kl", "estimate_kl", "estimate_kl_chunks", "optimal_control_variate"}
+
+# What computes with NumPy alone: searches, simulations, tables, moments and audits.
 NUMPY_ONLY = {
-    "AuditReport",
-    "Clamp",
-    "EstimatorMoments",
-    "Finding",
-    "GRPOAuditReport",
-    "GRPOLoss",
-    "KLEstimate",
-    "NormalFit",
     "NormalMixture",
     "TabularLM",
     "audit_grpo_loss",
     "audit_kl",
-    "best_of_n_kl",
     "best_of_n_kl_bound",
-    "estimate_kl",
-    "estimate_kl_chunks",
     "estimator_moments",
     "example_pair",
     "follow_penalty",
     "forward_fit",
     "kl_from_normal",
     "leash_example",
-    "optimal_control_variate",
     "reverse_fit",
     "sequence_kl_gradient",
     "shifted_normal_moments",
@@ -91,7 +84,7 @@ def test_estimates(backend, dtype, estimator, masked):
     check_estimate(backend, dtype, estimator, masked=masked)
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.traced])
+@pytest.mark.parametrize("name", CASES)
 def test_compiled_by_jax(name):
     check_compiled(CASES[name], JAX, "float32")
 
@@ -101,8 +94,61 @@ def test_gradient_of_jax(name):
     check_gradient(CASES[name], JAX)
 
 
-def test_every_public_function_has_a_case_or_is_for_numpy_alone():
+@pytest.mark.parametrize("name", CASES)
+def test_numpy_arrays_beside_another(name):
+    check_mixed(CASES[name], STRICT, "float32")
+
+
+def calls_of_numbers(p, q):
+    """Calls with p and q, which are distributions and log-probabilities alike, by name."""
+    return {
+        "best_of_n_kl": lambda: kltutorial.best_of_n_kl(p, q, 2),
+        "estimate_kl": lambda: kltutorial.estimate_kl(p, q).mean,
+        "estimate_kl_chunks": lambda: kltutorial.estimate_kl_chunks([(p, q)]).mean,
+        "optimal_control_variate": lambda: kltutorial.optimal_control_variate(p, q),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(NUMBERS))
+def test_numbers_of_python_from_any_array(name):
+    p, q = np.array([0.5, 0.25, 0.25]), np.array([0.125, 0.5, 0.375])
+    wanted = calls_of_numbers(p, q)[name]()
+    for backend in (STRICT, JAX):
+        for first, second in ((1, 1), (0, 1), (1, 0)):
+            pair = [
+                backend.asarray(x, "float32") if own else x for x, own in ((p, first), (q, second))
+            ]
+            got = calls_of_numbers(*pair)[name]()
+            assert type(got) is float
+            assert got == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(NUMBERS))
+@pytest.mark.parametrize("transformed", [jax.jit, jax.grad])
+def test_what_returns_numbers_of_python_says_that_it_is_not_traced(name, transformed):
+    p = jax.numpy.asarray([0.5, 0.25, 0.25])
+    with pytest.raises(TypeError, match=r"^(logp|ref) must not be traced by JAX"):
+        transformed(lambda x: calls_of_numbers(x, p)[name]())(p)
+    with pytest.raises(TypeError, match=r"^(logq|reward) must not be traced by JAX"):
+        transformed(lambda x: calls_of_numbers(p, x)[name]())(p)
+
+
+def test_independent_samples_of_jax_are_not_copied(monkeypatch):
+    def live():
+        return sum(array.nbytes for array in jax.live_arrays())
+
+    seen = []
+    columns = estimators._columns
+    monkeypatch.setattr(estimators, "_columns", lambda *a: (seen.append(live()), columns(*a))[1])
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    logp = jax.numpy.zeros(2_000_000)
+    before = live()
+    kltutorial.estimate_kl(logp, logp)
+    assert max(seen) - before < 16 * 4 * estimators.BLOCK < logp.nbytes
+
+
+def test_every_public_function_has_a_case_or_returns_numbers_or_is_for_numpy_alone():
     cases = {case.function.__name__ for case in CASES.values()}
     public = {name for name in kltutorial.__all__ if callable(getattr(kltutorial, name))}
-    assert cases.isdisjoint(NUMPY_ONLY)
-    assert cases | NUMPY_ONLY == public
+    public -= {record.__name__ for record in RECORDS}
+    assert sorted([*cases, *NUMBERS, *NUMPY_ONLY]) == sorted(public)

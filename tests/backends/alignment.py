@@ -32,9 +32,7 @@ CASES = {
         {"beta": 0.5},
         ("logp_chosen", "logp_rejected", "ref_logp_chosen", "ref_logp_rejected"),
     ),
-    "best_of_n": Case(
-        best_of_n, {"ref": REF, "reward": REWARD}, {"n": 3}, ("ref",), ("ref",), traced=True
-    ),
+    "best_of_n": Case(best_of_n, {"ref": REF, "reward": REWARD}, {"n": 3}, ("ref",), ("ref",)),
     "best_of_n, ties": Case(
         best_of_n, {"ref": EXCLUDES[0], "reward": TIES}, {"n": 16}, ("ref",), ("ref",)
     ),

@@ -29,7 +29,6 @@ class Case:
     keywords: dict[str, Any] = field(default_factory=dict)
     differentiable: tuple[str, ...] = ()  # names of arguments
     distributions: tuple[str, ...] = ()  # those of which the last axis sums to 1
-    traced: bool = True
 
     def __call__(self, **arguments: Any) -> list[Any]:
         """Return the arrays that the function returns, with some arguments in place of its own."""
@@ -116,6 +115,16 @@ def check_values(case: Case, backend: Backend, dtype: str) -> None:
             assert numpy.dtype == ("float64" if dtype == "float64" else "float32")
             assert tuple(array.shape) == numpy.shape
             _assert_close(backend.numpy(array), numpy, rounded)
+
+
+def check_mixed(case: Case, backend: Backend, dtype: str) -> None:
+    """NumPy arrays beside one array of the library take its library, its type and its device."""
+    for name, value in backend.arguments(case, dtype).items():
+        if case.arguments[name].dtype == bool:
+            continue
+        for array in case(**{name: value}):
+            assert _namespace(array) is _namespace(value), name
+            assert (array.dtype, array.device) == (value.dtype, value.device), name
 
 
 def check_compiled(case: Case, backend: Backend, dtype: str) -> None:

@@ -63,6 +63,17 @@ CASES = {
         for name in F_DIVERGENCES
         for part in ("f", "df")
     },
+    **{
+        f"{name}.{part}, above 0": Case(
+            part_of_a_divergence,
+            {"u": np.array([0.25, 1.0, 1.5, 4.0])},
+            {"name": name, "part": part},
+            ("u",),
+        )
+        for name in F_DIVERGENCES
+        if name in SMOOTH
+        for part in ("f", "df")
+    },
     "alpha_divergence": Case(of_alpha, PAIR, {"alpha": 0.5}, ("p", "q"), ("p", "q")),
     "bregman_divergence": Case(
         bregman_divergence,

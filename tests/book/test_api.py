@@ -8,10 +8,13 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import kltutorial
 from kltutorial import plotting
+from tests.backends import CASES
+from tests.test_backends import NUMBERS, NUMPY_ONLY
 from tests.test_bad_input import RECORDS
 
 BOOK = Path(__file__).parents[2] / "book"
@@ -41,7 +44,23 @@ def test_the_api_page_lists_every_public_name_once():
 
 def test_a_section_of_the_api_page_is_a_module():
     sections = [re.findall(r"^### (\w+)$", text, flags=re.M) for text in API.split("\n## ")[1:]]
+    assert sections.pop(0) == []  # on arrays
     assert sorted(map(sorted, sections)) == sorted(sorted(module.__all__) for module in MODULES)
+
+
+def test_the_table_of_arrays_has_every_function_in_the_row_that_its_tests_say():
+    section = API.split("## Arrays\n")[1].split("\n## ")[0]
+    rows = [re.findall(r"\[`(\w+)`\]\(#(\w+)\)", row) for row in section.split("\n|")[3:]]
+    assert all(target == name.lower() for row in rows for name, target in row)
+    functions = {case.function.__name__ for case in CASES.values()}
+    listed = [sorted(name for name, _ in row) for row in rows]
+    assert listed == [sorted(names) for names in (functions, NUMBERS, NUMPY_ONLY)]
+
+
+def test_the_example_with_jax_finds_the_gradient():
+    names = {}
+    exec(re.search(r"```python\n# JAX\n(.*?)```", API, flags=re.DOTALL)[1], names)
+    np.testing.assert_allclose(names["slope"], -np.expm1([-0.5, 0.25]) / 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("path", sorted(BOOK.glob("*.ipynb")), ids=lambda path: path.stem)

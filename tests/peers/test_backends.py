@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from tests.backends import CASES
-from tests.backends.checks import Backend, check_estimate, check_gradient, check_values
+from tests.backends.checks import Backend, check_estimate, check_gradient, check_mixed, check_values
 
 
 def tensor(device, array, dtype):
@@ -53,6 +55,20 @@ def no_conversion(monkeypatch):
 def test_a_conversion_is_seen():
     with pytest.raises(AssertionError, match="converted to NumPy"):
         np.exp(torch.zeros(2))
+
+
+def test_the_example_of_the_api_page_finds_the_gradient():
+    page = (Path(__file__).parents[2] / "book" / "api.md").read_text("utf-8")
+    names = {}
+    exec(re.search(r"```python\n# PyTorch\n(.*?)```", page, flags=re.DOTALL)[1], names)
+    wanted = -torch.expm1(torch.tensor([-0.5, 0.25])) / 2
+    torch.testing.assert_close(names["logp"].grad, wanted)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+def test_numpy_arrays_beside_tensors(name, backend):
+    check_mixed(CASES[name], backend, "float32")
 
 
 @pytest.mark.parametrize("name", CASES)
