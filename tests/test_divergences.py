@@ -643,6 +643,11 @@ def test_a_long_float32_softmax_counts_as_normalised():
     assert 13 < kl.entropy(p) < np.log(1e6)
 
 
+def test_long_float32_columns_count_as_normalised():
+    even = np.full((1_000_000, 2), 1e-6, np.float32)  # added up in float32 they give 1.009
+    np.testing.assert_array_equal(kl.kl_divergence(even, even, axis=0), [0.0, 0.0])
+
+
 @pytest.mark.parametrize(("function", "values"), EACH_FUNCTION)
 @pytest.mark.parametrize(
     ("given_dtype", "result_dtype"),
