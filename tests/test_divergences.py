@@ -187,6 +187,13 @@ def test_logits_far_apart_neither_overflow_nor_lose_digits():
     assert kl.kl_from_logits([0.0, -1e30], [-1e30, 0.0]) == pytest.approx(1e30, rel=1e-14)
 
 
+def test_rows_of_which_some_are_far_apart_do_not_touch():
+    p = np.array([[0.0, -1000.0], [0.0, -500.0], [0.0, -20.0], [0.0, -1.0]])
+    q = np.array([[-900.0, 0.0], [-700.0, 0.0], [-30.0, 0.0], [-2.0, 0.0]])
+    exact = [float(logits_oracle(*rows)) for rows in zip(p, q, strict=True)]
+    np.testing.assert_allclose(kl.kl_from_logits(p, q), exact, rtol=1e-14)
+
+
 @pytest.mark.parametrize("shape", [(3, 1, 7), (1, 5, 7), (7,)])
 def test_logits_in_blocks_are_those_of_each_row(shape, monkeypatch):
     rng = np.random.default_rng(0)
