@@ -127,6 +127,8 @@ def test_the_optimum_of_dpo_on_all_pairs_is_the_tilted_policy():
 def test_float32_stays_float32():
     values = np.ones((4, 3), np.float32)
     assert dpo_loss(*values, beta=0.1).dtype == np.float32
+    halves = np.full(2, 0.5, np.float32)
+    assert best_of_n(halves, [0.0, 1.0], 2).dtype == np.float32
 
 
 # --- best of n -----------------------------------------------------------------------------------
@@ -224,6 +226,7 @@ REF, REWARD, PAIRS = [0.5, 0.5], [1.0, 0.0], ([-1.0], [-2.0], [-1.0], [-1.0])
         (lambda: best_of_n([REF], REWARD, 2), ValueError, r"^ref must have shape \(outcomes,\)"),
         (lambda: best_of_n(REF, [REWARD], 2), ValueError, "^ref and reward must have the same"),
         (lambda: best_of_n(REF, REWARD, 0), ValueError, "^n must be positive"),
+        (lambda: best_of_n(REF, REWARD, 10**400), ValueError, "^n must be within the range"),
         (lambda: best_of_n(REF, REWARD, 2.0), TypeError, "^n must be an integer"),
         (lambda: best_of_n_kl(REF, REWARD, -1), ValueError, "^n must be positive, got -1"),
         (lambda: best_of_n_kl_bound(0), ValueError, "^n must be positive, got 0"),
@@ -242,12 +245,17 @@ def test_everything_is_public():
 
 
 def test_each_policy_is_tilted_by_its_own_best_reward():
-    rewards = [[0.0, 1.0], [1e6, 1e6 + 1]]
+    rewards = [[0.0, 1.0], [2.0**60, 2.0**60]]  # less this, 0 and 1 are one number
     np.testing.assert_allclose(
-        tilted_policy([0.5, 0.5], rewards, 1.0), [[1 / (1 + np.e), np.e / (1 + np.e)]] * 2
+        tilted_policy([0.5, 0.5], rewards, 1.0), [[1 / (1 + np.e), np.e / (1 + np.e)], [0.5, 0.5]]
     )
 
 
 def test_a_policy_is_tilted_also_where_numpy_is_told_to_raise():
     with np.errstate(all="raise"):  # the worse outcome underflows
         np.testing.assert_array_equal(tilted_policy([0.5, 0.5], [0.0, 1.0], 1e-3), [0.0, 1.0])
+
+
+def test_the_best_is_found_also_where_numpy_is_told_to_raise():
+    with np.errstate(all="raise"):  # that all of 2,000 are the worse one has chance 0.5**2000
+        np.testing.assert_array_equal(best_of_n([0.5, 0.5], [0.0, 1.0], 2000), [0.0, 1.0])

@@ -187,6 +187,13 @@ def test_logits_far_apart_neither_overflow_nor_lose_digits():
     assert kl.kl_from_logits([0.0, -1e30], [-1e30, 0.0]) == pytest.approx(1e30, rel=1e-14)
 
 
+def test_rows_of_which_some_are_far_apart_do_not_touch():
+    p = np.array([[0.0, -1000.0], [0.0, -500.0], [0.0, -20.0], [0.0, -1.0]])
+    q = np.array([[-900.0, 0.0], [-700.0, 0.0], [-30.0, 0.0], [-2.0, 0.0]])
+    exact = [float(logits_oracle(*rows)) for rows in zip(p, q, strict=True)]
+    np.testing.assert_allclose(kl.kl_from_logits(p, q), exact, rtol=1e-14)
+
+
 @pytest.mark.parametrize("shape", [(3, 1, 7), (1, 5, 7), (7,)])
 def test_logits_in_blocks_are_those_of_each_row(shape, monkeypatch):
     rng = np.random.default_rng(0)
@@ -641,6 +648,11 @@ def test_a_long_float32_softmax_counts_as_normalised():
     weights = np.exp(np.random.default_rng(0).normal(size=1_000_000).astype(np.float32))
     p = weights / np.float32(weights.sum(dtype=np.float64) * (1 + 5e-5))  # √n eps is 1.2e-4
     assert 13 < kl.entropy(p) < np.log(1e6)
+
+
+def test_long_float32_columns_count_as_normalised():
+    even = np.full((1_000_000, 2), 1e-6, np.float32)  # added up in float32 they give 1.009
+    np.testing.assert_array_equal(kl.kl_divergence(even, even, axis=0), [0.0, 0.0])
 
 
 @pytest.mark.parametrize(("function", "values"), EACH_FUNCTION)

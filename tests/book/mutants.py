@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 # The module that a chapter derives, and the chapter; what all share is that of the first k3.
 CHAPTERS = {
     "divergences": "kl_divergence",
+    "_logits": "kl_divergence",
     "directions": "directions",
     "estimators": "three_estimators",
     "_numerics": "three_estimators",
@@ -55,7 +56,7 @@ FUNCTIONS = {
     "maximum": "minimum", "cumsum": "cumprod", "sign": "abs", "arctanh": "tanh",
     "exp_gap": "half_square", "half_square": "exp_gap",
 }  # fmt: skip
-SYMMETRIC = {"logaddexp", "maximum", "minimum"}
+SYMMETRIC = {"add", "logaddexp", "maximum", "minimum", "multiply"}
 NO_FORMULA = (ast.Raise, ast.Subscript, ast.JoinedStr, ast.keyword, ast.withitem, ast.arguments)
 HOUSEKEEPING = {
     "as_bool_array", "as_float_array", "broadcast_to", "eye", "full", "full_like", "isinstance",
