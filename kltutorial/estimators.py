@@ -495,7 +495,7 @@ def estimate_kl(
     independent samples, since tokens within one depend on one another.
 
     The input is read block by block and in several threads: arrays mapped from a file
-    (:class:`numpy.memmap`) are taken as they are, and memory beyond the input does not grow with
+    (``numpy.memmap``) are taken as they are, and memory beyond the input does not grow with
     it.  Differences and sums are in float64 (in JAX only where that is enabled).  The result
     consists of Python floats, so that it can't be traced or differentiated.
 
