@@ -76,6 +76,7 @@ def array(values: Any) -> Argument:
         "complex": (values + 1j, T),
         "complex without imaginary part": (values + 0j, T),
         "dates": (np.zeros(values.shape, dtype="datetime64[s]"), T),
+        "masked": (np.ma.array(values, mask=np.ones(values.shape, bool)), T),
         "numbers as objects": (values.astype(object), T),
         "None among numbers": ([0.5, None], T),
         "ragged": ([[0.5], [0.5, 0.5]], V),
@@ -460,11 +461,17 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Argument]]] = {
                 none_kept=([[False, False], [False, False]], V),
                 one_left_out=([[True, True], [False, False]], V),
             ),
+            "progress": flag(False),
         },
     ),
     "estimate_kl_chunks": (
         kl.estimate_kl_chunks,
-        {"chunks": chunk_cases(), "estimator": name("k3"), "unit": name("token")},
+        {
+            "chunks": chunk_cases(),
+            "estimator": name("k3"),
+            "unit": name("token"),
+            "progress": flag(False),
+        },
     ),
     "KLEstimate.interval": (ESTIMATE.interval, {"level": number(0.95, 0, 1, -0.5, 95)}),
     # f-divergences
