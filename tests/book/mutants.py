@@ -135,8 +135,8 @@ def mutants(module: str, lines: dict[str, set[int]]) -> list[Mutant]:
 def survives(package: Path, notebook: str) -> bool:
     """Whether a notebook prints what it should with this copy of the package."""
     environment = os.environ | {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "--nbval", "-x", "-q", "-p", "no:cacheprovider"]
-    command += [f"book/{notebook}.ipynb", "--nbval-cell-timeout=60"]
+    command = [sys.executable, "-m", "pytest", "--disable-plugin-autoload", "-p", "nbval.plugin"]
+    command += ["--nbval", "--nbval-cell-timeout=60", "-x", "-q", f"book/{notebook}.ipynb"]
     return not subprocess.run(command, cwd=ROOT, env=environment, capture_output=True).returncode
 
 
