@@ -56,7 +56,7 @@ FUNCTIONS = {
     "maximum": "minimum", "cumsum": "cumprod", "sign": "abs", "arctanh": "tanh",
     "exp_gap": "half_square", "half_square": "exp_gap",
 }  # fmt: skip
-SYMMETRIC = {"add", "logaddexp", "maximum", "minimum", "multiply"}
+SYMMETRIC = {"add", "logaddexp", "max", "maximum", "min", "minimum", "multiply"}
 NO_FORMULA = (ast.Raise, ast.Subscript, ast.JoinedStr, ast.keyword, ast.withitem, ast.arguments)
 HOUSEKEEPING = {
     "as_bool_array", "as_float_array", "broadcast_to", "eye", "full", "full_like", "isinstance",
