@@ -331,7 +331,7 @@ class KLEstimate:
     """Estimate of KL(p || q) with its uncertainty; made by :func:`estimate_kl`.
 
     Estimates of one kind add up: ``a + b`` is the estimate from the samples of both, and ``sum``
-    merges many.  They can be pickled, so that each may come from a process of its own.
+    merges many, which can be pickled.
 
     Attributes
     ----------
@@ -396,9 +396,8 @@ class KLEstimate:
         tails, those of k3 and ``"optimal"`` do not: the sample seldom holds the rare large
         values, so that the interval lies too low and is too narrow.  For p = N(0, 1),
         n = 1000 and q = N(3, 1) or N(0, 2²) (standard deviation 2, infinite variance of k3)
-        one at 95 % covers less than seven times in ten.  It shows in the standard errors:
-        where that of k3 is above that of k1 on the same samples, use k1, whose interval still
-        covers there.
+        one at 95 % covers less than seven times in ten.  Where the standard
+        error of k3 is above that of k1 on the same samples, use k1, whose interval still covers.
 
         Parameters
         ----------
@@ -496,8 +495,7 @@ def estimate_kl(
 
     The input is read block by block and in several threads: arrays mapped from a file
     (``numpy.memmap``) are taken as they are, and memory beyond the input does not grow with
-    it.  Differences and sums are in float64 (in JAX only where that is enabled).  The result
-    consists of Python floats, so that it can't be traced or differentiated.
+    it.  Differences and sums are in float64 (in JAX only where that is enabled).
 
     Where q/p has heavy tails, the standard error of ``"k3"`` and ``"optimal"`` is itself too
     small: see :meth:`KLEstimate.interval`.
