@@ -40,7 +40,7 @@ def test_lists_and_numpy_arrays_take_the_type_and_the_device_of_the_arrays_besid
     assert xp is strict
     for array, values in zip(arrays, ([1, 2], [1, 2], [0.5, 0.25], 3), strict=True):
         assert (array.dtype, array.device) == (strict.float32, DEVICE)
-        assert array.to_device(strict.Device("CPU_DEVICE")).__array__().tolist() == values
+        assert np.asarray(array.to_device(strict.Device("CPU_DEVICE"))).tolist() == values
 
 
 def test_the_order_of_the_arguments_is_kept():
