@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import pytest
 
 from tests.site.built import HTML
@@ -15,10 +17,11 @@ WANTED = {"performance": 95, "accessibility": 100, "best-practices": 100, "seo":
 
 @pytest.mark.parametrize("path", PAGES)
 def test_page_is_fast_on_a_phone(path):
-    report = measure(HTML, [path])[path]
-    assert report["failed"] == []
-    for category, score in report["scores"].items():
-        assert score >= WANTED[category] - NOISE, report
-    assert report["largestPaint"] <= 2.0
-    assert report["shift"] < 0.01
-    assert report["bytes"] <= 300_000
+    # One run in ten or so is far off, as Lighthouse itself warns: the median of three counts.
+    reports = list(measure(HTML, [f"{path}?{run}" for run in range(3)]).values())
+    assert [report["failed"] for report in reports] == [[], [], []]
+    for category, wanted in WANTED.items():
+        assert median(report["scores"][category] for report in reports) >= wanted - NOISE, reports
+    assert median(report["largestPaint"] for report in reports) <= 2.0
+    assert max(report["shift"] for report in reports) < 0.01
+    assert max(report["bytes"] for report in reports) <= 300_000
