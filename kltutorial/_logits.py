@@ -36,8 +36,8 @@ def kl_of_logits(a: Array, b: Array) -> Array:
             # A single row is looked at where it is, several are copied.
             number = first if at_once == 1 else np.arange(first, last)
             row = np.unravel_index(number, rows) if rows else ()
-            block = (x[row].reshape(-1, outcomes).astype(result.dtype, copy=False) for x in (a, b))
-            _, p, q = _checks.logits(-1, **dict(zip(("p_logits", "q_logits"), block, strict=True)))
+            p, q = (x[row].reshape(-1, outcomes).astype(result.dtype, copy=False) for x in (a, b))
+            _, p, q = _checks.logits(-1, p_logits=p, q_logits=q)
             with np.errstate(all="ignore"):
                 flat[first:last] = _kl(np, p, q, *scratch()[:, : last - first])
 

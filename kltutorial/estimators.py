@@ -699,7 +699,7 @@ def _moments(
     # Independent samples make a column, block by block: JAX would copy the whole.
     tokens = 1 if independent else logp.shape[1]
     height, width = max(1, BLOCK // tokens), min(tokens, BLOCK)
-    center: Any = None
+    center: FloatArray = np.zeros(1)
     count, sums, squares, rows = 0, np.zeros(1), np.zeros((1, 1)), []
     for start in part[::height]:
         of_rows: Any = 0.0
@@ -710,7 +710,7 @@ def _moments(
             work = scratch()[:, : p.size].reshape(5, *p.shape) if f is np else [None] * 5
             columns = _columns(f, _wide_log_r(f, p, q, keep, work[0]), estimator, work[1:])
             number = math.prod(p.shape) if keep is None else int(f.count_nonzero(keep))
-            if center is None:  # near enough to the means of all blocks that nothing cancels
+            if not count:  # of the first that counts: near enough to all that nothing cancels
                 center = _finite(np.array([float(f.sum(x)) for x in columns]) / max(number, 1))
             for i, column in enumerate(columns):
                 columns[i] = _kept(f, f.subtract(column, float(center[i]), out=column), keep)

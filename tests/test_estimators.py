@@ -622,6 +622,13 @@ def test_the_size_of_the_blocks_does_not_matter(seed, block, task, estimator):
     np.testing.assert_allclose(blocks_one, whole_one, rtol=1e-11)
 
 
+def test_a_first_block_without_a_sample_costs_no_digits():
+    logp = -1e6 - 1e-3 * np.random.default_rng(0).normal(size=estimators.BLOCK + 1000)
+    where = np.arange(logp.size) >= estimators.BLOCK
+    got = estimate_kl(logp, np.zeros_like(logp), estimator="k1", where=where)
+    assert got.std == pytest.approx(np.std(logp[where], ddof=1), rel=1e-9)
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_the_number_of_threads_changes_no_bit(estimator, monkeypatch):
     logp, logq = normal_samples(np.random.default_rng(0), 3_500_000)
