@@ -60,6 +60,18 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
         yield from pool.map(function, items)
 
 
+def in_blocks(function: Callable[[int, int], None], size: int, block: int, task: int) -> None:
+    """Call a function with the ends of each block up to `size`, a task in each thread."""
+
+    def blocks_of_task(start: int) -> None:
+        stop = min(start + task, size)
+        for first in range(start, stop, block):
+            function(first, min(first + block, stop))
+
+    for _ in in_threads(blocks_of_task, range(0, size, task)):
+        pass
+
+
 def with_progress(items: Iterable[Item], shown: bool, total: int | None = None) -> Iterable[Item]:
     """`items`; if `shown`, with a bar on the standard error stream."""
     if not shown:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kltutorial import _checks
 from kltutorial._arrays import Array, floats
-from kltutorial._blocks import BLOCK, TASK, Fresh, Scratch, in_threads
+from kltutorial._blocks import BLOCK, TASK, Fresh, Scratch, in_blocks
 from kltutorial._numerics import small_exp_gap, split
 
 __all__: list[str] = []
@@ -25,24 +25,19 @@ def kl_of_logits(a: Array, b: Array) -> Array:
         return _kl(Fresh(xp), a, b, *[None] * 6)
     result = np.empty(rows, np.result_type(*empty))
     flat = result.reshape(-1)
-    at_once, per_task = max(1, BLOCK // outcomes), max(1, TASK // outcomes)
-
+    at_once = max(1, BLOCK // outcomes)
     scratch = Scratch((6, min(at_once, flat.size), outcomes), result.dtype)
 
-    def task(start: int) -> None:
-        stop = min(start + per_task, flat.size)
-        for first in range(start, stop, at_once):
-            last = min(first + at_once, stop)
-            # A single row is looked at where it is, several are copied.
-            number = first if at_once == 1 else np.arange(first, last)
-            row = np.unravel_index(number, rows) if rows else ()
-            p, q = (x[row].reshape(-1, outcomes).astype(result.dtype, copy=False) for x in (a, b))
-            _, p, q = _checks.logits(-1, p_logits=p, q_logits=q)
-            with np.errstate(all="ignore"):
-                flat[first:last] = _kl(np, p, q, *scratch()[:, : last - first])
+    def block(first: int, last: int) -> None:
+        # A single row is looked at where it is, several are copied.
+        number = first if at_once == 1 else np.arange(first, last)
+        row = np.unravel_index(number, rows) if rows else ()
+        p, q = (x[row].reshape(-1, outcomes).astype(result.dtype, copy=False) for x in (a, b))
+        _checks.logits(-1, p_logits=p, q_logits=q)
+        with np.errstate(all="ignore"):
+            flat[first:last] = _kl(np, p, q, *scratch()[:, : last - first])
 
-    for _ in in_threads(task, range(0, flat.size, per_task)):
-        pass
+    in_blocks(block, flat.size, at_once, max(1, TASK // outcomes))
     return result[()]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kltutorial._arrays import Array, detach, namespace
-from kltutorial._blocks import BLOCK, TASK, Fresh, Scratch, in_threads
+from kltutorial._blocks import BLOCK, TASK, Fresh, Scratch, in_blocks
 
 __all__: list[str] = []
 
@@ -28,16 +28,11 @@ def exp_gap(x: Array) -> Array:
     flat, out = x.reshape(-1), result.reshape(-1)
     scratch = Scratch((3, min(x.size, BLOCK)), x.dtype)
 
-    def task(start: int) -> None:
-        stop = min(start + TASK, x.size)
+    def block(first: int, last: int) -> None:
         with np.errstate(all="ignore"):
-            for first in range(start, stop, BLOCK):
-                block = slice(first, min(first + BLOCK, stop))
-                spare = scratch()[:, : block.stop - first]
-                exp_gap_into(np, flat[block], out[block], *spare)
+            exp_gap_into(np, flat[first:last], out[first:last], *scratch()[:, : last - first])
 
-    for _ in in_threads(task, range(0, x.size, TASK)):
-        pass
+    in_blocks(block, x.size, BLOCK, TASK)
     return result[()]  # a number, if it has no dimensions
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 Estimator = Literal["k1", "k2", "k3", "optimal"]
+Several = list[Estimator] | tuple[Estimator, ...]
 Unit = Literal["token", "sequence"]
 
 BLOCK = 1 << 16  # entries handled at a time: several arrays of that size must fit a cache
@@ -478,15 +479,35 @@ class KLEstimate:
             return np.where(noise, 0.0, residuals)
 
 
+@overload
 def estimate_kl(
     logp: Array,
     logq: Array,
     *,
-    estimator: Estimator = "k3",
+    estimator: Estimator = ...,
+    unit: Unit = ...,
+    where: Array | None = ...,
+    progress: bool = ...,
+) -> KLEstimate: ...
+@overload
+def estimate_kl(
+    logp: Array,
+    logq: Array,
+    *,
+    estimator: Several,
+    unit: Unit = ...,
+    where: Array | None = ...,
+    progress: bool = ...,
+) -> tuple[KLEstimate, ...]: ...
+def estimate_kl(
+    logp: Array,
+    logq: Array,
+    *,
+    estimator: Estimator | Several = "k3",
     unit: Unit = "token",
     where: Array | None = None,
     progress: bool = False,
-) -> KLEstimate:
+) -> KLEstimate | tuple[KLEstimate, ...]:
     r"""Estimate KL(p || q), with a standard error that means something.
 
     One-dimensional input is taken as independent samples.  Two-dimensional input, (sequences,
@@ -505,9 +526,9 @@ def estimate_kl(
     logp, logq : array_like
         Log-probabilities, in nats, that p and q give to samples of p; equal shapes, (samples,)
         or (sequences, tokens).
-    estimator : {"k3", "k1", "k2", "optimal"}
+    estimator : {"k3", "k1", "k2", "optimal"}, or a tuple or list of them
         ``"optimal"`` is :math:`k_1 + \lambda^* (r - 1)` with λ* from the same samples, which
-        costs a bias of order 1/n.
+        costs a bias of order 1/n.  Several are estimated in one pass.
     unit : {"token", "sequence"}
         What the mean is per, for two-dimensional input.  ``"sequence"`` sums over the tokens.
     where : array_like of bool, optional
@@ -518,7 +539,7 @@ def estimate_kl(
 
     Returns
     -------
-    KLEstimate
+    KLEstimate, or a tuple of them
         With ``.mean``, ``.std``, ``.std_error``, ``.n`` and ``.interval(level)``; ``+`` merges.
 
     Raises
@@ -546,51 +567,33 @@ def estimate_kl(
     ----------
     Derived in :doc:`Three estimators </book/three_estimators>`.
     """
-    _check_estimator(estimator)
-    _checks.choice("unit", unit, "token", "sequence")
-    _checks.boolean("progress", progress)
-    for name, value in (("logp", logp), ("logq", logq), ("where", where)):
-        _checks.untraced(name, value)
-    logp, logq = map(detach, numbers(logp=logp, logq=logq))
-    _checks.same_shape("logp", logp, "logq", logq)
-    if logp.ndim not in (1, 2):
-        raise ValueError(
-            f"logp must have shape (samples,) or (sequences, tokens), got {_checks.shape(logp)}"
-        )
-    _checks.non_empty("logp", logp)
-    if where is not None:
-        where = boolean("where", where, logp)
-        _checks.same_shape("where", where, "logp", logp)
-    independent = logp.ndim == 1
-    if independent and unit == "sequence":
-        raise ValueError("unit='sequence' needs logp of shape (sequences, tokens)")
-    at_once = max(1, TASK // math.prod(logp.shape[1:]))
-    tasks = range(0, logp.shape[0], at_once)
-    scratch = Scratch((5, min(BLOCK, math.prod(logp.shape))), np.float64)
-
-    def task(start: int) -> tuple[_Moments, _Moments]:
-        part = range(start, min(start + at_once, logp.shape[0]))
-        with np.errstate(all="ignore"):
-            return _moments(logp, logq, where, estimator, part, independent, scratch)
-
-    parts = with_progress(in_threads(task, tasks), progress, len(tasks))
-    entries, sequences = (_Moments.merged(part) for part in zip(*parts, strict=True))
-    if not entries.count:
-        raise ValueError("where must keep at least one sample")
-    if independent:
-        return KLEstimate(estimator, "sample", entries, None)
-    if unit == "token":
-        return KLEstimate(estimator, "token", entries, sequences)
-    return KLEstimate(estimator, "sequence", sequences.without_last(), None)
+    estimates = _estimates(logp, logq, _names(estimator), unit, where, progress)
+    return estimates[0] if isinstance(estimator, str) else tuple(estimates)
 
 
+@overload
 def estimate_kl_chunks(
     chunks: Iterable[tuple[Array, ...]],
     *,
-    estimator: Estimator = "k3",
+    estimator: Estimator = ...,
+    unit: Unit = ...,
+    progress: bool = ...,
+) -> KLEstimate: ...
+@overload
+def estimate_kl_chunks(
+    chunks: Iterable[tuple[Array, ...]],
+    *,
+    estimator: Several,
+    unit: Unit = ...,
+    progress: bool = ...,
+) -> tuple[KLEstimate, ...]: ...
+def estimate_kl_chunks(
+    chunks: Iterable[tuple[Array, ...]],
+    *,
+    estimator: Estimator | Several = "k3",
     unit: Unit = "token",
     progress: bool = False,
-) -> KLEstimate:
+) -> KLEstimate | tuple[KLEstimate, ...]:
     """Estimate KL(p || q) from chunks of samples, as :func:`estimate_kl` does from all at once.
 
     Parameters
@@ -603,8 +606,8 @@ def estimate_kl_chunks(
 
     Returns
     -------
-    KLEstimate
-        The merged estimate.
+    KLEstimate, or a tuple of them
+        Merged over the chunks.
 
     Raises
     ------
@@ -629,16 +632,76 @@ def estimate_kl_chunks(
     if not isinstance(chunks, Iterable):
         raise TypeError(f"chunks must be iterable, got {type(chunks).__name__}")
     _checks.boolean("progress", progress)
-    merged: KLEstimate | None = None
+    names = _names(estimator)
+    merged: list[KLEstimate] = []
     for index, chunk in enumerate(with_progress(chunks, progress)):
         if not isinstance(chunk, tuple | list) or len(chunk) not in (2, 3):
             raise ValueError(f"chunks[{index}] must be (logp, logq) or (logp, logq, where)")
         where = chunk[2] if len(chunk) == 3 else None
-        estimate = estimate_kl(chunk[0], chunk[1], estimator=estimator, unit=unit, where=where)
-        merged = estimate if merged is None else merged + estimate
-    if merged is None:
+        estimates = _estimates(chunk[0], chunk[1], names, unit, where, progress=False)
+        merged = [a + b for a, b in zip(merged, estimates, strict=True)] if merged else estimates
+    if not merged:
         raise ValueError("chunks must hold at least one chunk")
-    return merged
+    return merged[0] if isinstance(estimator, str) else tuple(merged)
+
+
+def _names(estimator: Estimator | Several) -> list[Estimator]:
+    names = [*estimator] if isinstance(estimator, tuple | list) else [estimator]
+    if not names:
+        raise ValueError("estimator must name at least one")
+    for name in names:
+        _check_estimator(name)
+    return names
+
+
+def _estimates(
+    logp: Array,
+    logq: Array,
+    estimators: list[Estimator],
+    unit: Unit,
+    where: Array | None,
+    progress: bool,
+) -> list[KLEstimate]:
+    """Estimate with each of the estimators, in one pass over checked samples."""
+    _checks.choice("unit", unit, "token", "sequence")
+    _checks.boolean("progress", progress)
+    for name, value in (("logp", logp), ("logq", logq), ("where", where)):
+        _checks.untraced(name, value)
+    logp, logq = map(detach, numbers(logp=logp, logq=logq))
+    _checks.same_shape("logp", logp, "logq", logq)
+    if logp.ndim not in (1, 2):
+        raise ValueError(
+            f"logp must have shape (samples,) or (sequences, tokens), got {_checks.shape(logp)}"
+        )
+    _checks.non_empty("logp", logp)
+    if where is not None:
+        where = boolean("where", where, logp)
+        _checks.same_shape("where", where, "logp", logp)
+    independent = logp.ndim == 1
+    if independent and unit == "sequence":
+        raise ValueError("unit='sequence' needs logp of shape (sequences, tokens)")
+    at_once = max(1, TASK // math.prod(logp.shape[1:]))
+    tasks = range(0, logp.shape[0], at_once)
+    scratch = Scratch((5, min(BLOCK, math.prod(logp.shape))), np.float64)
+
+    def task(start: int) -> list[tuple[_Moments, _Moments]]:
+        part = range(start, min(start + at_once, logp.shape[0]))
+        with np.errstate(all="ignore"):
+            return _moments(logp, logq, where, estimators, part, independent, scratch)
+
+    parts = list(with_progress(in_threads(task, tasks), progress, len(tasks)))
+    estimates = []
+    for estimator, moments in zip(estimators, zip(*parts, strict=True), strict=True):
+        entries, sequences = (_Moments.merged(part) for part in zip(*moments, strict=True))
+        if not entries.count:
+            raise ValueError("where must keep at least one sample")
+        if independent:
+            estimates.append(KLEstimate(estimator, "sample", entries, None))
+        elif unit == "token":
+            estimates.append(KLEstimate(estimator, "token", entries, sequences))
+        else:
+            estimates.append(KLEstimate(estimator, "sequence", sequences.without_last(), None))
+    return estimates
 
 
 @dataclass(frozen=True, eq=False)
@@ -681,16 +744,59 @@ class _Moments:
         return _Moments(self.count, self.mean[:-1], self.comoment[:-1, :-1])
 
 
+class _Sums:
+    """Sums of what an estimator averages, over entries and over rows, from block to block."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        self.estimator, self.count = estimator, 0
+        self.center: FloatArray = np.zeros(1)
+        self.sums: FloatArray = np.zeros(1)
+        self.squares: FloatArray = np.zeros((1, 1))
+        self.rows: list[Array] = []
+
+    def add(self, f: Any, x: Array, keep: Array | None, lengths: Array | None, spare: Any) -> None:
+        """Add a block of log r, and of rows how many entries of each count."""
+        columns = _columns(f, x, self.estimator, spare)
+        count = math.prod(x.shape) if keep is None else int(f.count_nonzero(keep))
+        if not self.count:  # of the first that counts: near enough to all that nothing cancels
+            self.center = _finite(np.array([float(f.sum(c)) for c in columns]) / max(count, 1))
+        for i, column in enumerate(columns):
+            columns[i] = _kept(f, f.subtract(column, float(self.center[i]), out=column), keep)
+        sums, squares = _sums_of(f, columns, spare[-1])
+        self.count += count
+        self.sums, self.squares = self.sums + sums, self.squares + squares
+        if lengths is not None:
+            centers = [float(center) * lengths for center in self.center]
+            of_rows = [f.sum(c, axis=1) + m for c, m in zip(columns, centers, strict=True)]
+            self.rows.append(f.stack([*of_rows, lengths]))
+
+    def of_entries(self) -> _Moments:
+        return _Moments.about(self.center, self.count, self.sums, self.squares)
+
+    def of_rows(self, f: Any, blocks: int, first: int) -> _Moments:
+        """Moments of sums over rows and of the rows' lengths; each row is in some `blocks`."""
+        rows = [sum(self.rows[i : i + blocks]) for i in range(0, len(self.rows), blocks)]
+        columns = f.unstack(f.concat(rows, axis=1))
+        if not f.all(columns[-1] > 0):
+            raise ValueError(
+                "where must keep at least one token of each sequence; "
+                f"{first + int(f.argmin(columns[-1]))} has none"
+            )
+        center = _finite(np.array([float(f.mean(column)) for column in columns]))
+        rest = [column - float(c) for column, c in zip(columns, center, strict=True)]
+        return _Moments.about(center, columns[-1].shape[0], *_sums_of(f, rest, None))
+
+
 def _moments(
     logp: Array,
     logq: Array,
     mask: Array | None,
-    estimator: Estimator,
+    estimators: list[Estimator],
     part: range,
     independent: bool,
     scratch: Scratch,
-) -> tuple[_Moments, _Moments]:
-    """Moments over the entries of some rows, and over rows: their sums, and their lengths.
+) -> list[tuple[_Moments, _Moments]]:
+    """For each estimator, moments over the entries of some rows, and over rows.
 
     Of independent samples only the former are wanted.
     """
@@ -699,59 +805,40 @@ def _moments(
     # Independent samples make a column, block by block: JAX would copy the whole.
     tokens = 1 if independent else logp.shape[1]
     height, width = max(1, BLOCK // tokens), min(tokens, BLOCK)
-    center: FloatArray = np.zeros(1)
-    count, sums, squares, rows = 0, np.zeros(1), np.zeros((1, 1)), []
+    sums = [_Sums(estimator) for estimator in estimators]
     for start in part[::height]:
-        of_rows: Any = 0.0
         for first in range(0, tokens, width):
             stop = min(start + height, part.stop), min(first + width, tokens)
             block = slice(start, stop[0]), None if independent else slice(first, stop[1])
             p, q, keep = logp[block], logq[block], None if mask is None else mask[block]
             work = scratch()[:, : p.size].reshape(5, *p.shape) if f is np else [None] * 5
-            columns = _columns(f, _wide_log_r(f, p, q, keep, work[0]), estimator, work[1:])
-            number = math.prod(p.shape) if keep is None else int(f.count_nonzero(keep))
-            if not count:  # of the first that counts: near enough to all that nothing cancels
-                center = _finite(np.array([float(f.sum(x)) for x in columns]) / max(number, 1))
-            for i, column in enumerate(columns):
-                columns[i] = _kept(f, f.subtract(column, float(center[i]), out=column), keep)
-            more, more_squares = _sums(f, columns, work[-1])
-            count, sums, squares = count + number, sums + more, squares + more_squares
-            if not independent:
-                of_rows = of_rows + _row_sums(f, columns, center, keep)
-        rows.append(of_rows)
-    if not np.isfinite(sums).all():  # much cheaper than to look at every number
+            x = _wide_log_r(f, p, q, keep, work[0])
+            lengths = None if independent else _lengths(f, x, keep)
+            for each in sums:
+                each.add(f, x, keep, lengths, work[1:])
+    if not np.isfinite(sums[0].sums).all():  # much cheaper than to look at every number
         inside = slice(part.start, part.stop), ...
         keep = None if mask is None else mask[inside]
         _check_log_probabilities(*(_kept(f, x[inside] + 0.0, keep) for x in (logp, logq)))
-    entries = _Moments.about(center, count, sums, squares)
-    return entries, entries if independent else _moments_of_rows(f, f.concat(rows, axis=1), part)
+    entries = [each.of_entries() for each in sums]
+    if independent:
+        return list(zip(entries, entries, strict=True))
+    blocks = math.ceil(tokens / width)
+    return [(e, each.of_rows(f, blocks, part.start)) for e, each in zip(entries, sums, strict=True)]
 
 
-def _row_sums(f: Any, columns: list[Array], center: FloatArray, keep: Array | None) -> Array:
-    """Return the sum of each row of each column, as before the centring, and the rows' lengths."""
-    lengths = f.zeros_like(columns[0][:, 0]) + columns[0].shape[1]
-    if keep is not None:
-        lengths = f.astype(f.count_nonzero(keep, axis=1), lengths.dtype)
-    sums = [f.sum(x, axis=1) + float(c) * lengths for x, c in zip(columns, center, strict=True)]
-    return f.stack([*sums, lengths])
-
-
-def _moments_of_rows(f: Any, row_sums: Array, part: range) -> _Moments:
-    """Moments of sums over rows, the last of which are the lengths of the rows."""
-    lengths = row_sums[-1, :]
-    if not f.all(lengths > 0):
-        empty = part.start + int(f.argmin(lengths))
-        raise ValueError(f"where must keep at least one token of each sequence; {empty} has none")
-    center = _finite(np.array([float(f.mean(x)) for x in f.unstack(row_sums)]))
-    columns = [x - float(c) for x, c in zip(f.unstack(row_sums), center, strict=True)]
-    return _Moments.about(center, len(part), *_sums(f, columns, None))
+def _lengths(f: Any, x: Array, keep: Array | None) -> Array:
+    """Return how many entries of each row count, in the type of `x`."""
+    if keep is None:
+        return f.zeros_like(x[:, 0]) + x.shape[1]
+    return f.astype(f.count_nonzero(keep, axis=1), x.dtype)
 
 
 def _finite(center: FloatArray) -> FloatArray:
     return np.where(np.isfinite(center), center, 0.0)
 
 
-def _sums(f: Any, columns: list[Array], spare: Array | None) -> tuple[FloatArray, FloatArray]:
+def _sums_of(f: Any, columns: list[Array], spare: Array | None) -> tuple[FloatArray, FloatArray]:
     """Return the sum of each column, and of the product of each two."""
     products = [[float(f.sum(f.multiply(a, b, out=spare))) for b in columns] for a in columns]
     return np.array([float(f.sum(column)) for column in columns]), np.array(products)
@@ -793,14 +880,13 @@ def _kept(f: Any, x: Array, keep: Array | None) -> Array:
 
 
 def _columns(f: Any, x: Array, estimator: Estimator, spare: Any) -> list[Array]:
-    """Return what is averaged, as functions of x = log r, which is used up."""
+    """Return what is averaged, as functions of x = log r."""
     if estimator == "k1":
-        return [f.negative(x, out=x)]
+        return [f.negative(x, out=spare[0])]
     if estimator == "k2":
-        return [f.multiply(f.multiply(x, x, out=x), 0.5, out=x)]
+        return [f.multiply(f.multiply(x, x, out=spare[0]), 0.5, out=spare[0])]
     if estimator == "optimal":
-        growth = f.expm1(x, out=spare[0])
-        return [f.negative(x, out=x), growth]
+        return [f.negative(x, out=spare[0]), f.expm1(x, out=spare[1])]
     if f is np and max(-x.min(), x.max()) > NEAR:
         gap = np.subtract(np.expm1(x, out=spare[0]), x, out=spare[0])
         # Each difference is wrong by some eps |x|: mostly that is nothing to their sum.

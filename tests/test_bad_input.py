@@ -155,6 +155,18 @@ def integer(value: int, *forbidden: int, optional: bool = False) -> Argument:
     return Argument(value, wrong).but(*["None"] if optional else [])
 
 
+def names(value: str) -> Argument:
+    """One name, or several."""
+    return name(value).but(
+        "list",
+        none=((), V),
+        unknown_among_them=((value, "nonsense"), V),
+        number_among_them=([value, 3], V),
+        nested=([[value]], V),
+        set=({value}, V),
+    )
+
+
 def number(value: float, *forbidden: float, optional: bool = False) -> Argument:
     wrong: Wrong = {
         "None": (None, T),
@@ -455,7 +467,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Argument]]] = {
         {
             "logp": log_probs(TOKENS).but(number=(1.0, V)),
             "logq": excluding(log_probs(TOKENS)),
-            "estimator": name("k3"),
+            "estimator": names("k3"),
             "unit": name("token"),
             "where": mask(KEEP).but(
                 none_kept=([[False, False], [False, False]], V),
@@ -468,7 +480,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Argument]]] = {
         kl.estimate_kl_chunks,
         {
             "chunks": chunk_cases(),
-            "estimator": name("k3"),
+            "estimator": names("k3"),
             "unit": name("token"),
             "progress": flag(False),
         },

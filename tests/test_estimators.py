@@ -441,6 +441,27 @@ def test_masked_samples_are_never_read(estimator):
     np.testing.assert_allclose(numbers(dirty), numbers(clean), rtol=1e-12)
 
 
+@given(seeds, st.lists(st.sampled_from(ESTIMATORS), min_size=1, max_size=5),
+       st.sampled_from(["sample", "token", "sequence"]), st.booleans())  # fmt: skip
+def test_several_estimators_in_one_pass_equal_each_alone(seed, estimators, unit, in_chunks):
+    logp, logq, mask = ragged(np.random.default_rng(seed), 20, 6)
+    options = {"unit": unit}
+    if unit == "sample":
+        logp, logq, mask, options = logp[:, 0], logq[:, 0], mask[:, 0], {}
+
+    def estimate(estimator):
+        if in_chunks:
+            halves = [(logp[i], logq[i], mask[i]) for i in (slice(0, 9), slice(9, 20))]
+            return estimate_kl_chunks(halves, estimator=estimator, **options)
+        return estimate_kl(logp, logq, estimator=estimator, where=mask, **options)
+
+    several = estimate(tuple(estimators))
+    assert isinstance(several, tuple)
+    assert [each.estimator for each in several] == estimators
+    for got, name in zip(several, estimators, strict=True):
+        np.testing.assert_array_equal(numbers(got), numbers(estimate(name)))
+
+
 # --- merging --------------------------------------------------------------------------------------
 
 
@@ -745,6 +766,8 @@ def test_bad_log_probabilities_are_refused(function, logp, logq, message):
         ((3, 0), {}, "^logp must not be empty"),
         ((3,), {"estimator": "k4"}, "^estimator must be 'k1', 'k2', 'k3' or 'optimal', got 'k4'"),
         ((3,), {"estimator": None}, "^estimator must be"),
+        ((3,), {"estimator": ()}, "^estimator must name at least one"),
+        ((3,), {"estimator": ["k1", "k4"]}, "^estimator must be .*, got 'k4'"),
         ((3,), {"unit": "word"}, "^unit must be 'token' or 'sequence', got 'word'"),
         ((3,), {"unit": "sequence"}, "^unit='sequence' needs"),
         ((3,), {"where": [True, True]}, "^where and logp must have the same shape"),
@@ -788,6 +811,7 @@ def test_a_level_that_is_no_number_is_a_type_error(level):
     ("chunks", "message"),
     [
         ([], "^chunks must hold at least one"),
+        (iter([]), "^chunks must hold at least one"),
         ([([0.0],)], r"^chunks\[0\] must be \(logp, logq\)"),
         ([([0.0], [0.0]), ([0.0], [0.0], [True], 1)], r"^chunks\[1\] must be \(logp, logq\)"),
         ([np.zeros((2, 5))], r"^chunks\[0\] must be \(logp, logq\)"),
