@@ -144,6 +144,7 @@ def test_best_of_n_is_what_all_draws_give(problem, n):
     np.testing.assert_allclose(best_of_n(ref, reward, n), exact, atol=1e-14)
 
 
+@pytest.mark.jax
 def test_best_of_n_of_another_library_has_its_divergence_as_a_number():
     got = best_of_n_kl(jax.numpy.asarray([0.75, 0.25]), [0.0, 1.0], 2)
     assert got == pytest.approx(best_of_n_kl([0.75, 0.25], [0.0, 1.0], 2), rel=1e-6)

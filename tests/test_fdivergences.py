@@ -412,6 +412,7 @@ def test_tangents_bound_it_from_below(name, pair, seed):
     assert q @ gaps == pytest.approx(divergence - bound(guess), rel=1e-6, abs=1e-12 * scale)
 
 
+@pytest.mark.jax
 @pytest.mark.parametrize("name", ["kl", "jensen_shannon", "squared_hellinger", "alpha(0.3)"])
 def test_rare_outcomes_leave_gradients_finite_in_single_precision(name):
     # Their probabilities are 1e-26 and 1e-20 and such: of the square, float32 has nothing.

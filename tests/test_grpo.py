@@ -344,6 +344,7 @@ def test_bad_input_is_refused_by_name(change, error, message):
 # --- another library -----------------------------------------------------------------------------
 
 
+@pytest.mark.jax
 def test_of_one_log_probability_in_two_roles_the_old_one_is_held_fixed():
     logp, _, ref, advantages, mask = batch(1)
     with jax.enable_x64(True):
@@ -355,6 +356,7 @@ def test_of_one_log_probability_in_two_roles_the_old_one_is_held_fixed():
         np.testing.assert_array_equal(jax.grad(loss)(jax.numpy.asarray(logp), None), held)
 
 
+@pytest.mark.jax
 def test_no_gradient_flows_through_what_is_logged():
     logp, old, ref, advantages, mask = map(jax.numpy.asarray, batch(1))
     for name in ("kl", "clip_fraction"):

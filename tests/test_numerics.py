@@ -61,12 +61,14 @@ def test_the_gap_is_within_4_ulp_where_it_is_denormal(dtype):
     assert worst <= 4
 
 
+@pytest.mark.jax
 def test_jax_takes_a_denormal_gap_for_0_where_numpy_does_not():
     x = np.array([1e-20], np.float32)
     assert exp_gap(x)[0] > 0
     assert exp_gap(jax.numpy.asarray(x))[0] == 0
 
 
+@pytest.mark.jax
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("xs", [lambda d: log_uniform(d, 2000, 1), around_the_switches])
 def test_the_derivative_of_the_gap_is_within_4_ulp(dtype, xs):
@@ -80,6 +82,7 @@ def test_the_derivative_of_the_gap_is_within_4_ulp(dtype, xs):
     assert worst <= 4
 
 
+@pytest.mark.jax
 def test_the_derivative_of_the_gap_is_finite_or_the_true_infinity():
     x = jax.numpy.asarray(np.array([0.0, -0.0, -np.inf, -1e30, 1e30, np.inf], np.float32))
     slopes = jax.vmap(jax.grad(exp_gap))(x)
