@@ -908,12 +908,7 @@ for _name, _data in FIGURES.items():
     _where = {} if _name == "use_book_style" else {"ax": DRAWN_ON}
     CALLS[f"plotting.{_name}"] = (getattr(plotting, _name), {**_data, **_where})
 
-MALFORMED = [
-    (call, argument, label)
-    for call, (_, arguments) in CALLS.items()
-    for argument, (_, wrong) in arguments.items()
-    for label in wrong
-]
+ARGUMENTS = [(call, argument) for call, (_, arguments) in CALLS.items() for argument in arguments]
 
 
 def public_callables() -> set[str]:
@@ -952,27 +947,33 @@ def test_the_call_that_is_to_be_malformed_is_valid(call):
     called(call)
 
 
-@pytest.mark.parametrize(
-    ("call", "argument", "label"), MALFORMED, ids=[" - ".join(case) for case in MALFORMED]
-)
-@pytest.mark.filterwarnings("error")
-def test_a_malformed_call_names_its_argument(call, argument, label):
-    value, error = CALLS[call][1][argument].wrong[label]
-    with pytest.raises(error) as raised:
-        called(call, argument, value)
-    # ValueError has subclasses that nobody documented, UnicodeError for one.
-    assert raised.type is error
-    assert re.search(rf"\b{argument}\b", str(raised.value))
-    assert traceback.extract_tb(raised.tb)[-1].filename.startswith(PACKAGE)
+@pytest.mark.parametrize(("call", "argument"), ARGUMENTS, ids=map(" - ".join, ARGUMENTS))
+def test_malformed_calls_name_the_argument(call, argument):
+    wrong = CALLS[call][1][argument].wrong
+    faults = {label: fault(call, argument, *case) for label, case in wrong.items()}
+    assert {label: found for label, found in faults.items() if found} == {}
+
+
+def fault(call: str, argument: str, value: object, error: type[Exception]) -> str | None:
+    """Return what a malformed call does instead of raising an error that names the argument."""
+    try:
+        return f"returns {called(call, argument, value)!r}"
+    except Exception as raised:  # warnings are errors, too
+        # ValueError has subclasses that nobody documented, UnicodeError for one.
+        right = type(raised) is error and re.search(rf"\b{argument}\b", str(raised))
+        within = traceback.extract_tb(raised.__traceback__)[-1].filename.startswith(PACKAGE)
+        return None if right and within else f"raises {raised!r}"
 
 
 def main() -> None:
     """Print the number of malformed calls of each function."""
-    counts = {call: sum(case[0] == call for case in MALFORMED) for call in CALLS}
-    width = max(map(len, counts))
-    for call, count in counts.items():
+    width = max(map(len, CALLS))
+    counts = [
+        (call, sum(len(each.wrong) for each in arguments.values()))
+        for call, (_, arguments) in CALLS.items()
+    ]
+    for call, count in [*counts, ("in all", sum(count for _, count in counts))]:
         print(f"{call:{width}} {count:4}")
-    print(f"{'in all':{width}} {sum(counts.values()):4}")
 
 
 if __name__ == "__main__":

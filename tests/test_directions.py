@@ -295,6 +295,7 @@ def test_the_crease_between_two_bumps_is_integrated_where_gauss_hermite_is_too_c
 
 def test_a_fit_prints_four_digits_and_no_negative_zero():
     assert str(kl.NormalFit(-1e-17, 2.0, -1e-16)) == "mean 0.0000, sd 2.0000, KL 0.0000 nats"
+    assert str(kl.NormalFit(-2e-5, 2.0, 1.0)) == "mean 0.0000, sd 2.0000, KL 1.0000 nats"
     assert str(kl.NormalFit(-1.5, 2.00006, 0.1)) == "mean -1.5000, sd 2.0001, KL 0.1000 nats"
 
 

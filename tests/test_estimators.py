@@ -2,7 +2,6 @@ import itertools
 import math
 import pickle
 import sys
-import tracemalloc
 
 import hypothesis.strategies as st
 import mpmath
@@ -14,6 +13,7 @@ from hypothesis import assume, given, settings
 
 import kltutorial as kl
 from kltutorial import estimate_kl, estimate_kl_chunks, estimators
+from tests.memory import peak_memory
 from tests.strategies import ESTIMATORS, distribution_pairs, relative_error, seeds
 
 FAR_P, FAR_Q = np.array([0.9, 0.07, 0.03]), np.array([0.05, 0.15, 0.8])
@@ -564,6 +564,13 @@ def test_where_r_overflows_optimal_falls_back_on_k1(log_ratio, shape):
     assert k3.std_error == math.inf or log_ratio == 800  # inf - inf has no standard error
 
 
+def test_means_too_far_apart_for_floats_merge():
+    far = estimate_kl([0.0], [-1.5e308], estimator="k1")
+    other = estimate_kl([-1.5e308], [0.0], estimator="k1")
+    assert (far.mean, other.mean) == (1.5e308, -1.5e308)
+    assert (far + other).mean == 0
+
+
 def test_unlike_estimates_refuse_to_merge():
     logp, logq = normal_samples(np.random.default_rng(0), (4, 3))
     token, sequence = estimate_kl(logp, logq), estimate_kl(logp, logq, unit="sequence")
@@ -601,16 +608,13 @@ def test_estimates_compare_by_identity_and_can_be_hashed():
 # --- size -----------------------------------------------------------------------------------------
 
 
-def peak_memory(shape, masked, estimator):
-    logp = np.full(shape, -1.0)
-    logq = np.full(shape, -1.5)
-    where = np.ones(shape, bool) if masked else None
-    tracemalloc.start()
-    try:
-        estimate_kl(logp, logq, estimator=estimator, where=where)
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+@pytest.mark.parametrize("spread", [0.001, 0.1, 3.0])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_block_is_worked_on_in_five_arrays_that_are_kept(estimator, spread):
+    logp = np.zeros(estimators.BLOCK)
+    logq = spread * np.random.default_rng(0).normal(size=logp.size)
+    logq[0] = 3 * spread
+    assert peak_memory(estimate_kl, logp, logq, estimator=estimator) < 5.1 * logp.nbytes
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -623,8 +627,12 @@ def test_memory_beyond_the_input_does_not_grow_with_it(
     small, large, masked, estimator, monkeypatch
 ):
     monkeypatch.setattr("os.cpu_count", lambda: 1)  # each thread has memory of its own
-    peak_memory(small, masked, estimator)  # whatever is allocated only once
-    assert peak_memory(large, masked, estimator) <= peak_memory(small, masked, estimator) + 2**17
+    peaks = []
+    for shape in (small, large):
+        where = np.ones(shape, bool) if masked else None
+        arrays = np.full(shape, -1.0), np.full(shape, -1.5)
+        peaks.append(peak_memory(estimate_kl, *arrays, estimator=estimator, where=where))
+    assert peaks[1] <= peaks[0] + 2**17
 
 
 @settings(max_examples=30)
@@ -671,6 +679,13 @@ def test_sums_of_k3_are_right_to_1e_13_at_any_distance(spread):
     assert got.std == pytest.approx(math.sqrt(squares / (logp.size - 1)), rel=1e-13)
 
 
+def test_a_large_log_ratio_costs_the_sum_of_many_small_ones_no_digits():
+    log_r = np.full(60_000, 1e-4 / 3)
+    log_r[7] = 0.02
+    exact = math.fsum(kl.k3(np.zeros_like(log_r), log_r)) / log_r.size
+    assert estimate_kl(np.zeros_like(log_r), log_r).mean == pytest.approx(exact, rel=1e-13)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8])
 @pytest.mark.parametrize("shape", [(1_500_000,), (5000, 300)])
 def test_arrays_in_files_are_read_in_blocks(dtype, shape, tmp_path, monkeypatch):
@@ -683,13 +698,10 @@ def test_arrays_in_files_are_read_in_blocks(dtype, shape, tmp_path, monkeypatch)
         # Every second entry of the last axis, backwards, of an array that stays in its file.
         files.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r")[1, ..., ::-2])
     whole = [np.array(file, np.float64) for file in files]
-    tracemalloc.start()
-    try:
-        got = estimate_kl(*files)
-        assert tracemalloc.get_traced_memory()[1] < 12 * 2**20 + 8 * 2**20 * (dtype != np.float64)
-    finally:
-        tracemalloc.stop()
-    np.testing.assert_allclose(numbers(got), numbers(estimate_kl(*whole)), rtol=1e-13)
+    assert peak_memory(estimate_kl, *files) < 12 * 2**20 + 8 * 2**20 * (dtype != np.float64)
+    np.testing.assert_allclose(
+        numbers(estimate_kl(*files)), numbers(estimate_kl(*whole)), rtol=1e-13
+    )
 
 
 # --- progress -------------------------------------------------------------------------------------

@@ -475,11 +475,18 @@ def test_a_callable_is_asked_for_f_at_zero():
         kl.f_divergence([0.0, 1.0], [0.5, 0.5], lambda u: u * np.log(u))
 
 
+@pytest.mark.parametrize(("alpha", "slope"), [(1, np.log(3)), (2, 2), (0, 2 / 3), (-1, 4 / 9)])
+def test_the_derivative_of_alpha_is_the_power_or_its_limit(alpha, slope):
+    assert kl.alpha_divergence(alpha).df(3.0) == pytest.approx(slope, rel=1e-15)
+
+
 def test_a_callable_does_not_say_what_an_excluded_outcome_adds():
     def square(u):
         return (u - 1) ** 2
 
-    with pytest.raises(ValueError, match=r"^f must be an FDivergence with its recession"):
+    with pytest.raises(
+        ValueError, match=r"^f must be an FDivergence .* what such an outcome adds$"
+    ):
         kl.f_divergence([0.5, 0.5], [1.0, 0.0], square)
     assert kl.f_divergence([0.5, 0.5, 0.0], [0.2, 0.8, 0.0], square) == pytest.approx(0.5625)
     known = kl.FDivergence("chi2", square, lambda u: 2 * (u - 1), math.inf)
@@ -642,6 +649,19 @@ def test_an_f_divergence_is_made_of_functions(name, arguments):
         kl.FDivergence("mine", *arguments)
 
 
+def only_of_ones(values):
+    return np.where(values == 1, 1.0, np.nan)
+
+
+@every_member
+@pytest.mark.parametrize("function", ["f", "df"])
+def test_a_bad_ratio_is_refused_by_its_name(name, function):
+    with pytest.raises(ValueError, match=r"^u must be non-negative"):
+        getattr(MEMBERS[name], function)(-1.0)
+    with pytest.raises(TypeError, match=r"^u must be real numbers"):
+        getattr(MEMBERS[name], function)("a")
+
+
 @pytest.mark.parametrize(
     ("phi", "grad_phi", "x", "y", "error", "message"),
     [
@@ -655,6 +675,7 @@ def test_an_f_divergence_is_made_of_functions(name, arguments):
         (np.sum, np.copy, np.ones((2, 3)), np.ones((2, 3)), ValueError, "^what phi returns and"),
         (square, np.sum, [1.0, 2.0], [1.0, 2.0], ValueError, "^what grad_phi returns and y must"),
         (lambda v: v * np.nan, np.copy, [1.0], [1.0], ValueError, "^what phi returns must not"),
+        (only_of_ones, np.copy, [1.0], [2.0], ValueError, "^what phi returns must not"),
         (square, lambda v: v * np.nan, [1.0], [1.0], ValueError, "^what grad_phi returns must not"),
         (lambda v: v * 1j, np.copy, [1.0], [1.0], TypeError, "^what phi returns must be real"),
     ],

@@ -227,6 +227,7 @@ def test_batch_axes_of_three_arrays_must_broadcast():
         ({"divergence": np.log}, TypeError, "a name or an FDivergence"),
         ({"p_logits": [800.0, 0.0]}, ValueError, "overflows"),
         ({"p_logits": [-800.0, 0.0]}, ValueError, "overflows"),
+        ({"p_logits": [-800.0, 0.0], "divergence": "chi2"}, ValueError, "^p_logits must be nearer"),
         ({"q_logits": [np.inf, 0.0]}, ValueError, "q_logits"),
         (
             {"divergence": kl.FDivergence("scalar", np.log, lambda u: np.ones(7))},

@@ -41,6 +41,11 @@ def test_every_public_name_is_that_of_its_module():
     assert set(names) <= set(dir(kltutorial))
 
 
+def test_a_public_name_is_the_same_at_every_look():
+    vars(kltutorial).pop("k3", None)
+    assert kltutorial.k3 is kltutorial.k3 is import_module("kltutorial.estimators").k3
+
+
 def test_a_star_imports_every_public_name():
     namespace = {}
     exec("from kltutorial import *", namespace)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from kltutorial import k3
+from kltutorial._blocks import BLOCK
 from kltutorial._numerics import exp_gap, log, log_ratio, log_softmax
+from tests.memory import peak_memory
 from tests.strategies import exactly, relative_error, ulps
 
 FLOATS = [np.float32, np.float64]
@@ -25,6 +27,12 @@ def around_the_switches(dtype):
     edges = np.array([1 / 64, 1, 1.25], dtype)
     edges = np.concatenate([np.nextafter(edges, dtype(0)), edges, np.nextafter(edges, dtype(2))])
     return np.concatenate([near, -near, tiny, -tiny, edges, -edges])
+
+
+@pytest.mark.parametrize("spread", [0.001, 0.3, 30.0])
+def test_a_block_is_worked_on_in_three_arrays_beside_the_result(spread):
+    x = spread * np.random.default_rng(0).normal(size=BLOCK)
+    assert peak_memory(exp_gap, x) < 4.1 * x.nbytes
 
 
 def alone(x):

@@ -269,7 +269,7 @@ ONE, TWO = np.zeros((1, 2)), np.zeros((2, 2))
         ([ONE, np.zeros((3, 2))], {}, ValueError, r"^tables\[1\] must have shape"),
         ([ONE, np.zeros((2, 3))], {}, ValueError, r"^tables\[1\] must have shape"),
         ([ONE, TWO, ONE], {}, ValueError, r"^tables\[2\] must have shape"),
-        ([ONE, ONE, TWO], {}, ValueError, r"^tables\[2\] must have 1 contexts"),
+        ([ONE, ONE, TWO], {}, ValueError, r"^tables\[2\] must have 1 contexts, as tables\[1\]$"),
         ([ONE, [[0.0, np.nan]]], {}, ValueError, r"^tables\[1\] must not contain NaN"),
         ([[[0.0, np.inf]]], {}, ValueError, r"^tables\[0\] must not contain \+inf"),
         ([[[-np.inf] * 2]], {}, ValueError, r"^tables\[0\] must allow some outcome"),
