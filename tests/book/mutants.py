@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from itertools import zip_longest
 from pathlib import Path
@@ -132,6 +133,15 @@ def mutants(module: str, lines: dict[str, set[int]]) -> list[Mutant]:
     return result
 
 
+def is_killed(mutant: Mutant) -> bool:
+    """Whether a notebook notices the mutant, in a copy of the package."""
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "kltutorial"
+        shutil.copytree(ROOT / "kltutorial", package, ignore=shutil.ignore_patterns("__pycache__"))
+        (package / f"{mutant.module}.py").write_text(mutant.code, "utf-8")
+        return not all(survives(package, notebook) for notebook in mutant.notebooks)
+
+
 def survives(package: Path, notebook: str) -> bool:
     """Whether a notebook prints what it should with this copy of the package."""
     environment = os.environ | {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -170,34 +180,29 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        package = Path(name) / "kltutorial"
-        shutil.copytree(ROOT / "kltutorial", package, ignore=shutil.ignore_patterns("__pycache__"))
-        notebooks = sorted(path.stem for path in (ROOT / "book").glob("*.ipynb"))
-        with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
-            lines = dict(zip(notebooks, pool.map(executed_lines, notebooks, 1), strict=True))
-        per_chapter: dict[str, list[Mutant]] = {}
-        for module, chapter in CHAPTERS.items():
-            executed = {notebook: lines[notebook][module] for notebook in notebooks}
-            per_chapter.setdefault(chapter, []).extend(mutants(module, executed))
-        results: dict[str, list[bool]] = {chapter: [] for chapter in per_chapter}
-        for mutant in sample(per_chapter, options.number, options.seed):
-            file = package / f"{mutant.module}.py"
-            original = file.read_text("utf-8")
-            file.write_text(mutant.code, "utf-8")
-            killed = not all(survives(package, notebook) for notebook in mutant.notebooks)
-            file.write_text(original, "utf-8")
+    notebooks = sorted(path.stem for path in (ROOT / "book").glob("*.ipynb"))
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        lines = dict(zip(notebooks, pool.map(executed_lines, notebooks, 1), strict=True))
+    per_chapter: dict[str, list[Mutant]] = {}
+    for module, chapter in CHAPTERS.items():
+        executed = {notebook: lines[notebook][module] for notebook in notebooks}
+        per_chapter.setdefault(chapter, []).extend(mutants(module, executed))
+    results: dict[str, list[bool]] = {chapter: [] for chapter in per_chapter}
+    chosen = sample(per_chapter, options.number, options.seed)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for mutant, killed in zip(chosen, threads.map(is_killed, chosen), strict=True):
             results[CHAPTERS[mutant.module]].append(killed)
             print("killed  " if killed else "SURVIVED", f"{mutant.module}.py:{mutant.line}")
-            before = ast.unparse(ast.parse(original)).splitlines()
+            code = (ROOT / "kltutorial" / f"{mutant.module}.py").read_text("utf-8")
+            before = ast.unparse(ast.parse(code)).splitlines()
             for change in difflib.unified_diff(before, mutant.code.splitlines(), n=0, lineterm=""):
                 if change[0] in "+-" and change[:3] not in ("+++", "---"):
                     print("    ", change, flush=True)
-        for chapter, outcomes in results.items():
-            possible = len(per_chapter[chapter])
-            print(f"{chapter:20} {sum(outcomes):4} of {len(outcomes)}, of {possible} possible")
-        everything = [killed for outcomes in results.values() for killed in outcomes]
-        print(f"{'in all':20} {sum(everything):4} of {len(everything)}")
+    for chapter, outcomes in results.items():
+        possible = len(per_chapter[chapter])
+        print(f"{chapter:20} {sum(outcomes):4} of {len(outcomes)}, of {possible} possible")
+    everything = [killed for outcomes in results.values() for killed in outcomes]
+    print(f"{'in all':20} {sum(everything):4} of {len(everything)}")
 
 
 if __name__ == "__main__":
