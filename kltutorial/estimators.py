@@ -560,8 +560,10 @@ def estimate_kl(
     >>> logq = np.log([[0.4, 0.6], [0.4, 0.9]])
     >>> estimate_kl(logp, logq, estimator="k1")
     KLEstimate(k1: 0.06599 ± 0.046 nats per token, 4 tokens in 2 sequences)
-    >>> estimate_kl(logp, logq, estimator="k1", unit="sequence")
+    >>> for estimate in estimate_kl(logp, logq, estimator=("k1", "k3"), unit="sequence"):
+    ...     print(estimate)
     KLEstimate(k1: 0.132 ± 0.091 nats per sequence, 2 sequences)
+    KLEstimate(k3: 0.03198 ± 0.0088 nats per sequence, 2 sequences)
 
     References
     ----------
