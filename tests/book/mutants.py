@@ -60,8 +60,8 @@ FUNCTIONS = {
 SYMMETRIC = {"add", "logaddexp", "max", "maximum", "min", "minimum", "multiply"}
 NO_FORMULA = (ast.Raise, ast.Subscript, ast.JoinedStr, ast.keyword, ast.withitem, ast.arguments)
 HOUSEKEEPING = {
-    "as_bool_array", "as_float_array", "broadcast_to", "eye", "full", "full_like", "isinstance",
-    "moveaxis", "range", "reshape", "zeros", "ones",
+    "as_bool_array", "as_float_array", "broadcast_to", "eye", "full", "full_like", "in_blocks",
+    "isinstance", "moveaxis", "range", "reshape", "zeros", "ones",
 }  # fmt: skip
 
 
@@ -86,11 +86,14 @@ def formulas(tree: ast.AST) -> Iterator[ast.AST]:
             yield from formulas(ast.Module([node.value], []) if node.value else ast.Module())
             continue
         yield node
-        # Where a series ends is a matter of digits, not of the formula: no constants there.
+        # Where a series ends is a matter of digits, not of the formula, and what `where` puts in
+        # the place of an entry that is not used is of none: no constants there.
+        fillers = node.args if isinstance(node, ast.Call) and name == "where" else ()
         yield from (
             each
             for each in formulas(node)
-            if not (isinstance(node, ast.Compare) and isinstance(each, ast.Constant))
+            if not isinstance(each, ast.Constant)
+            or not (isinstance(node, ast.Compare) or any(each is filler for filler in fillers))
         )
 
 
@@ -110,7 +113,7 @@ def changes(node: ast.AST) -> Iterator[tuple[str, object]]:
             yield field, FUNCTIONS[getattr(node, field)]
     elif isinstance(node, ast.Call) and len(node.args) == 2:
         first, second = node.args
-        name = getattr(node.func, "attr", "")
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         if ast.dump(first) != ast.dump(second) and name not in SYMMETRIC:
             yield "args", [second, first]
 
