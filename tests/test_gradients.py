@@ -232,7 +232,7 @@ def test_batch_axes_of_three_arrays_must_broadcast():
         (
             {"divergence": kl.FDivergence("scalar", np.log, lambda u: np.ones(7))},
             ValueError,
-            "what df returns",
+            "^what df returns and p/q must have the same shape",
         ),
         (
             {"divergence": kl.FDivergence("nan", np.log, lambda u: u + np.nan)},

@@ -19,8 +19,8 @@ log_probs = st.floats(-30, 0)
 def test_coins_are_distributions_over_two_outcomes_whatever_a_side_is_called(a, b):
     p, q = a / 1024, b / 1024  # 1 - p is exact
     coins = kl.kl_bernoulli(p, q)
-    assert coins == pytest.approx(kl.kl_divergence([p, 1 - p], [q, 1 - q]), rel=1e-14)
-    assert coins == pytest.approx(kl.kl_bernoulli(1 - p, 1 - q), rel=1e-14)
+    assert coins == pytest.approx(kl.kl_divergence([p, 1 - p], [q, 1 - q]), rel=1e-14, abs=0)
+    assert coins == pytest.approx(kl.kl_bernoulli(1 - p, 1 - q), rel=1e-14, abs=0)
     assert (coins == 0) == (a == b)
 
 
@@ -29,10 +29,10 @@ def test_exponentials_do_not_depend_on_the_unit_of_time(p, q, power):
     divergence = kl.kl_exponential(p, q)
     # log p and log q are at most 21, so that their difference is right to 1e-14.
     scaled = kl.kl_exponential(p * 2.0**power, q * 2.0**power)
-    assert scaled == pytest.approx(divergence, rel=1e-13)
+    assert scaled == pytest.approx(divergence, rel=1e-13, abs=0)
     # Both directions add up to (s - 1)² / s, where nothing is subtracted that could cancel.
     jeffreys = divergence + kl.kl_exponential(q, p)
-    assert jeffreys == pytest.approx((q - p) ** 2 / (p * q), rel=1e-13)
+    assert jeffreys == pytest.approx((q - p) ** 2 / (p * q), rel=1e-13, abs=0)
 
 
 @given(seeds, st.integers(1, 4))
@@ -42,7 +42,7 @@ def test_multivariate_normals_are_the_same_in_all_coordinates(seed, size):
     covariances = [np.diag(std**2) for std in stds]
     divergence = kl.kl_multivariate_normal(means[0], covariances[0], means[1], covariances[1])
     parts = kl.kl_normal(means[0], stds[0], means[1], stds[1])
-    assert divergence == pytest.approx(parts.sum(), rel=1e-13)
+    assert divergence == pytest.approx(parts.sum(), rel=1e-13, abs=0)
     turn = np.linalg.qr(rng.normal(size=(size, size)))[0] * rng.uniform(0.5, 2, size)
     moved = [turn @ mean + 1 for mean in means]
     spread = [turn @ covariance @ turn.T for covariance in covariances]
@@ -79,11 +79,11 @@ def test_moments_for_shifted_normals(shift):
     }
     exact = kl.kl_normal(0, 1, shift, 1)
     for name in ("k1", "k3", "optimal"):
-        assert moments[name].mean == pytest.approx(exact, rel=1e-14)
+        assert moments[name].mean == pytest.approx(exact, rel=1e-14, abs=0)
     assert moments["optimal"].std <= min(moments["k1"].std, moments["k3"].std) * (1 + 1e-14)
     # E[k2] is half of the second moment of k1.
     second = moments["k1"].mean ** 2 + moments["k1"].std ** 2
-    assert moments["k2"].mean == pytest.approx(second / 2, rel=1e-14)
+    assert moments["k2"].mean == pytest.approx(second / 2, rel=1e-14, abs=0)
 
 
 @given(distribution_pairs(zeros=False), st.floats(-10, 10))

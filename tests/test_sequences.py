@@ -78,7 +78,7 @@ def brute_kl(p, q):
 def test_kl_is_that_of_brute_enumeration(orders, eos):
     rng = np.random.default_rng(2)
     p, q = (TabularLM(tables(rng, 3, 4, order), eos=eos) for order in orders)
-    assert p.kl(q) == pytest.approx(brute_kl(p, q), rel=1e-12)
+    assert p.kl(q) == pytest.approx(brute_kl(p, q), rel=1e-12, abs=0)
     assert abs(p.kl(q) - q.kl(p)) > 1e-3  # so a swap would not pass
 
 
@@ -98,7 +98,7 @@ def test_kl_without_context_is_horizon_times_that_of_one_token():
     p, q = np.array([0.7, 0.2, 0.1]), np.array([0.2, 0.5, 0.3])
     one = kl_divergence(p, q)
     got = TabularLM([np.log(p)[None]] * 6).kl(TabularLM([np.log(q)[None]] * 6))
-    assert got == pytest.approx(6 * one, rel=1e-14)
+    assert got == pytest.approx(6 * one, rel=1e-14, abs=0)
 
 
 def test_kl_of_a_long_markov_chain_matches_the_matrix_recursion():
@@ -117,7 +117,7 @@ def test_kl_of_a_long_markov_chain_matches_the_matrix_recursion():
     for _ in range(99):
         expected += state @ kl_divergence(step_p, step_q)
         state = state @ step_p
-    assert p.kl(q) == pytest.approx(expected, rel=1e-12)
+    assert p.kl(q) == pytest.approx(expected, rel=1e-12, abs=0)
 
 
 def test_kl_is_infinite_where_the_other_model_excludes_a_sequence_and_only_there():
@@ -125,7 +125,7 @@ def test_kl_is_infinite_where_the_other_model_excludes_a_sequence_and_only_there
     p = TabularLM([[[0.0, never]], np.zeros((2, 2))])  # never begins with token 1
     unreached = TabularLM([[[0.0, 0.0]], [[0.0, 0.0], [0.0, never]]])
     reached = TabularLM([[[0.0, 0.0]], [[0.0, never], [0.0, 0.0]]])
-    assert p.kl(unreached) == pytest.approx(np.log(2), rel=1e-14)
+    assert p.kl(unreached) == pytest.approx(np.log(2), rel=1e-14, abs=0)
     assert p.kl(reached) == np.inf
     after_the_end = TabularLM([[[0.0, 0.0]], [[0.0, never], [0.0, 0.0]]], eos=0)
     assert TabularLM([[[0.0, 1.0]], np.zeros((2, 2))], eos=0).kl(after_the_end) < np.inf
@@ -424,7 +424,7 @@ def test_token_kl_is_unbiased_and_no_token_is_noisier_than_its_log_ratio(seed, o
     every = p.sequences()
     log_p, log_q = p.log_prob(every), q.log_prob(every)
     chance, exact = np.exp(log_p.sum(axis=1)), p.token_kl(q, every)
-    assert chance @ exact.sum(axis=1) == pytest.approx(p.kl(q), rel=1e-12)
+    assert chance @ exact.sum(axis=1) == pytest.approx(p.kl(q), rel=1e-12, abs=0)
     means = chance @ exact
     variances = [chance @ (x - means) ** 2 for x in (exact, log_p - log_q)]
     assert (variances[0] <= variances[1] + 1e-14).all()
@@ -463,14 +463,14 @@ def test_kl_to_go_is_the_expected_rest_after_each_prefix(orders, eos):
             # Only an end token leaves a context without unfinished sequences; order 0 sees none.
             expected = chance[here] @ rest[here, t] / chance[here].sum() if here.any() else 0
             assert got[context] == pytest.approx(expected, rel=1e-11, abs=1e-14)
-    assert values[0][0] == pytest.approx(p.kl(q), rel=1e-13)
+    assert values[0][0] == pytest.approx(p.kl(q), rel=1e-13, abs=0)
 
 
 def test_kl_to_go_of_a_long_chain_is_the_divergence():
     rng = np.random.default_rng(15)
     p = TabularLM.random(50, 100, rng, order=1)
     q = p.perturbed(0.5, rng)
-    assert p.kl_to_go(q)[0][0] == pytest.approx(p.kl(q), rel=1e-12)
+    assert p.kl_to_go(q)[0][0] == pytest.approx(p.kl(q), rel=1e-12, abs=0)
 
 
 def test_kl_to_go_is_infinite_only_behind_possible_tokens():
