@@ -321,9 +321,11 @@ def shifted_normal_moments(shift: float, *, estimator: Estimator = "k3") -> Esti
             mean, variance = kl + m**2 / 8, m**2 / 2 + m**3 / 4
         elif estimator == "k3":
             mean, variance = kl, exp_gap(m)
-        else:
-            gain = exp_gap(m) / np.expm1(m) if 0 < m < 1 else 1 - m / np.expm1(m)
-            mean, variance = kl, m * gain if 0 < m < 700 else m
+        elif 0 < m < 700:
+            gain = exp_gap(m) / np.expm1(m) if m < 1 else 1 - m / np.expm1(m)
+            mean, variance = kl, m * gain
+        else:  # where nothing is gained
+            mean, variance = kl, m
     return EstimatorMoments(float(mean), float(np.sqrt(variance)))
 
 

@@ -63,32 +63,37 @@ NUMPY_ONLY = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize(
+of_every_backend = pytest.mark.parametrize(
     ("backend", "dtype"),
-    [(backend, dtype) for backend in (NUMPY, STRICT, JAX) for dtype in backend.dtypes],
+    [
+        pytest.param(backend, dtype, marks=[pytest.mark.jax] if backend is JAX else [])
+        for backend in (NUMPY, STRICT, JAX)
+        for dtype in backend.dtypes
+    ],
     ids=str,
 )
+
+
+@pytest.mark.parametrize("name", CASES)
+@of_every_backend
 def test_values(name, backend, dtype):
     check_values(CASES[name], backend, dtype)
 
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3", "optimal"])
-@pytest.mark.parametrize(
-    ("backend", "dtype"),
-    [(backend, dtype) for backend in (NUMPY, STRICT, JAX) for dtype in backend.dtypes],
-    ids=str,
-)
+@of_every_backend
 def test_estimates(backend, dtype, estimator, masked):
     check_estimate(backend, dtype, estimator, masked=masked)
 
 
+@pytest.mark.jax
 @pytest.mark.parametrize("name", CASES)
 def test_compiled_by_jax(name):
     check_compiled(CASES[name], JAX, "float32")
 
 
+@pytest.mark.jax
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.differentiable])
 def test_gradient_of_jax(name):
     check_gradient(CASES[name], JAX)
@@ -109,20 +114,19 @@ def calls_of_numbers(p, q):
     }
 
 
+@pytest.mark.parametrize("backend", [STRICT, pytest.param(JAX, marks=pytest.mark.jax)], ids=str)
 @pytest.mark.parametrize("name", sorted(NUMBERS))
-def test_numbers_of_python_from_any_array(name):
+def test_numbers_of_python_from_any_array(name, backend):
     p, q = np.array([0.5, 0.25, 0.25]), np.array([0.125, 0.5, 0.375])
     wanted = calls_of_numbers(p, q)[name]()
-    for backend in (STRICT, JAX):
-        for first, second in ((1, 1), (0, 1), (1, 0)):
-            pair = [
-                backend.asarray(x, "float32") if own else x for x, own in ((p, first), (q, second))
-            ]
-            got = calls_of_numbers(*pair)[name]()
-            assert type(got) is float
-            assert got == pytest.approx(wanted, rel=1e-6, abs=0)
+    for first, second in ((1, 1), (0, 1), (1, 0)):
+        pair = [backend.asarray(x, "float32") if own else x for x, own in ((p, first), (q, second))]
+        got = calls_of_numbers(*pair)[name]()
+        assert type(got) is float
+        assert got == pytest.approx(wanted, rel=1e-6, abs=0)
 
 
+@pytest.mark.jax
 @pytest.mark.parametrize("name", sorted(NUMBERS))
 @pytest.mark.parametrize("transformed", [jax.jit, jax.grad])
 def test_what_returns_numbers_of_python_says_that_it_is_not_traced(name, transformed):
@@ -133,6 +137,7 @@ def test_what_returns_numbers_of_python_says_that_it_is_not_traced(name, transfo
         transformed(lambda x: calls_of_numbers(p, x)[name]())(p)
 
 
+@pytest.mark.jax
 def test_independent_samples_of_jax_are_not_copied(monkeypatch):
     def live():
         return sum(array.nbytes for array in jax.live_arrays())
