@@ -65,7 +65,7 @@ trainers: .venv-peers/ready  ## rewrite book/trainers.md from what the trainers 
 # Every tenth mutant of a function, the same ones each time; all are '*'.
 SAMPLE := *__mutmut_*7
 
-mutants: $(READY)  ## count the wrong formulas that tests and notebooks notice (hours)
+mutants: $(READY)  ## count the wrong formulas that tests and notebooks notice (an hour)
 	rm -rf mutants
 	-$(BIN)/mutmut run --max-children 2 '$(SAMPLE)'
 	-$(BIN)/mutmut results
