@@ -516,12 +516,11 @@ def estimate_kl(
     tokens), gives the mean per token or per sequence; either way the sequences are the
     independent samples, since tokens within one depend on one another.
 
-    The input is read block by block and in several threads: arrays mapped from a file
-    (``numpy.memmap``) are taken as they are, and memory beyond the input does not grow with
-    it.  Differences and sums are in float64 (in JAX only where that is enabled).
+    The input is read in blocks, by several threads: arrays in files (``numpy.memmap``) stay
+    there, and memory does not grow.  Sums are in float64 (in JAX only where that is enabled).
 
-    Where q/p has heavy tails, the standard error of ``"k3"`` and ``"optimal"`` is itself too
-    small: see :meth:`KLEstimate.interval`.
+    Where q/p has heavy tails, some standard errors are too small: see
+    :meth:`KLEstimate.interval`.
 
     Parameters
     ----------
@@ -536,8 +535,8 @@ def estimate_kl(
     where : array_like of bool, optional
         True for the entries that count.  The others are never read and may hold anything.
     progress : bool
-        Whether to show a progress bar on the standard error stream.  It needs tqdm, which
-        ``pip install 'kltutorial[progress]'`` brings.
+        Whether to show a progress bar on the standard error stream; it needs tqdm, which
+        ``kltutorial[progress]`` brings.
 
     Returns
     -------
@@ -554,7 +553,7 @@ def estimate_kl(
         If `logp` or `logq` is not real numbers, `where` or `progress` is not boolean, or JAX
         traces an array.
     ImportError
-        If a progress bar is asked for and tqdm is not installed.
+        If tqdm is needed and not installed.
 
     Examples
     --------

@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from html import unescape
 from typing import TYPE_CHECKING, Any
@@ -57,8 +58,19 @@ def _write(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     folder = build.static(app, FOLDER)
     for name in DIALOG:
         shutil.copy(node.HERE / FOLDER / name, folder)
-    node.run("search.mjs", str(folder / "search.js"), stdin=json.dumps(list(_sections(app))))
+    sections = list(_sections(app))
+    _drop_common_lines(sections)
+    node.run("search.mjs", str(folder / "search.js"), stdin=json.dumps(sections))
     yield "search", {}, "search.html"
+
+
+def _drop_common_lines(sections: list[dict[str, str]]) -> None:
+    """Leave out what many sections say alike: it leads to none of them."""
+    texts = [section.get("text", "").splitlines() for section in sections]
+    count = Counter(line for lines in texts for line in lines)
+    for section, lines in zip(sections, texts, strict=True):
+        if lines:
+            section["text"] = "\n".join(line for line in lines if count[line] <= 5)
 
 
 def _load(app: Sphinx, page: str, *event: Any) -> None:

@@ -326,6 +326,12 @@ def test_search_is_small():
     assert len(gzip.compress(SCRIPT.read_bytes())) < 120_000
 
 
+def test_what_many_sections_say_alike_is_left_out():
+    line = "Where to draw; by default, a new figure."
+    assert (HTML / "book" / "api.html").read_text("utf-8").count(line) > 5
+    assert line not in SCRIPT.read_text("utf-8")
+
+
 @pytest.mark.parametrize("name", ["searchtools.js", "language_data.js", "searchindex.js"])
 def test_search_of_sphinx_is_gone(name):
     assert list(HTML.rglob(name)) == []
