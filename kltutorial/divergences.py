@@ -241,7 +241,7 @@ def kl_normal(mean_p: Array, std_p: Array, mean_q: Array, std_q: Array) -> Array
     _checks.positive("std_p", std_p)
     _checks.positive("std_q", std_q)
     _checks.broadcast("mean_p, std_p, mean_q and std_q", mean_p, std_p, mean_q, std_q)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         difference = mean_p - mean_q
         halved = (mean_p / 2 - mean_q / 2) / std_q  # where the difference overflows
         distance = xp.where(xp.isfinite(difference), difference / std_q, 2 * halved)
@@ -392,7 +392,7 @@ def _ratio_gap(a: Array, b: Array, power: int) -> Array:
     xp = namespace(a, b)
     log_r = power * log_ratio(a, b)
     near = xp.abs(log_r) < 1
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         far = quotient(a, b) ** power - 1 - log_r
     return +xp.where(near, exp_gap(xp.where(near, log_r, 0.0)), far)  # + makes 0-d a number
 

@@ -517,7 +517,8 @@ def estimate_kl(
     independent samples, since tokens within one depend on one another.
 
     The input is read in blocks, by several threads: arrays in files (``numpy.memmap``) stay
-    there, and memory does not grow.  Sums are in float64 (in JAX only where that is enabled).
+    there, and memory does not grow with them.  Sums are in float64 (in JAX only where that is
+    enabled).
 
     Where q/p has heavy tails, some standard errors are too small: see
     :meth:`KLEstimate.interval`.
@@ -541,7 +542,8 @@ def estimate_kl(
     Returns
     -------
     KLEstimate, or a tuple of them
-        With ``.mean``, ``.std``, ``.std_error``, ``.n`` and ``.interval(level)``; ``+`` merges.
+        Each with ``.mean``, ``.std``, ``.std_error``, ``.n`` and ``.interval(level)``; ``+``
+        merges two of one kind, ``[sum(each) for each in zip(*tuples)]`` tuples.
 
     Raises
     ------
@@ -603,7 +605,8 @@ def estimate_kl_chunks(
     ----------
     chunks : iterable of tuple
         Each ``(logp, logq)`` or ``(logp, logq, where)``, as :func:`estimate_kl` takes them.
-        Chunks of sequences may differ in their padded length; no sequence may be split.
+        Chunks of sequences may differ in their padded length; no sequence may be split, and no
+        chunk be without a sample that counts.
     estimator, unit, progress
         As for :func:`estimate_kl`.
 
@@ -641,8 +644,11 @@ def estimate_kl_chunks(
         if not isinstance(chunk, tuple | list) or len(chunk) not in (2, 3):
             raise ValueError(f"chunks[{index}] must be (logp, logq) or (logp, logq, where)")
         where = chunk[2] if len(chunk) == 3 else None
-        estimates = _estimates(chunk[0], chunk[1], names, unit, where, progress=False)
-        merged = [a + b for a, b in zip(merged, estimates, strict=True)] if merged else estimates
+        try:
+            new = _estimates(chunk[0], chunk[1], names, unit, where, progress=False)
+            merged = [a + b for a, b in zip(merged, new, strict=True)] if merged else new
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"chunks[{index}]: {error}") from None
     if not merged:
         raise ValueError("chunks must hold at least one chunk")
     return merged[0] if isinstance(estimator, str) else tuple(merged)
@@ -665,7 +671,7 @@ def _estimates(
     where: Array | None,
     progress: bool,
 ) -> list[KLEstimate]:
-    """Estimate with each of the estimators, in one pass over checked samples."""
+    """Estimate with each of the estimators, in one pass over the samples."""
     _checks.choice("unit", unit, "token", "sequence")
     _checks.boolean("progress", progress)
     for name, value in (("logp", logp), ("logq", logq), ("where", where)):
@@ -758,7 +764,7 @@ class _Sums:
         self.rows: list[Array] = []
 
     def add(self, f: Any, x: Array, keep: Array | None, lengths: Array | None, spare: Any) -> None:
-        """Add a block of log r, and of rows how many entries of each count."""
+        """Add a block of log r; `lengths` says how many entries of each row count."""
         columns = _columns(f, x, self.estimator, spare)
         count = math.prod(x.shape) if keep is None else int(f.count_nonzero(keep))
         if not self.count:  # of the first that counts: near enough to all that nothing cancels
@@ -808,26 +814,30 @@ def _moments(
     # Independent samples make a column, block by block: JAX would copy the whole.
     tokens = 1 if independent else logp.shape[1]
     height, width = max(1, BLOCK // tokens), min(tokens, BLOCK)
+    blocks = [
+        (
+            slice(start, min(start + height, part.stop)),
+            None if independent else slice(first, min(first + width, tokens)),
+        )
+        for start in part[::height]
+        for first in range(0, tokens, width)
+    ]
     sums = [_Sums(estimator) for estimator in estimators]
-    for start in part[::height]:
-        for first in range(0, tokens, width):
-            stop = min(start + height, part.stop), min(first + width, tokens)
-            block = slice(start, stop[0]), None if independent else slice(first, stop[1])
-            p, q, keep = logp[block], logq[block], None if mask is None else mask[block]
-            work = scratch()[:, : p.size].reshape(5, *p.shape) if f is np else [None] * 5
-            x = _wide_log_r(f, p, q, keep, work[0])
-            lengths = None if independent else _lengths(f, x, keep)
-            for each in sums:
-                each.add(f, x, keep, lengths, work[1:])
-    if not np.isfinite(sums[0].sums).all():  # much cheaper than to look at every number
-        inside = slice(part.start, part.stop), ...
-        keep = None if mask is None else mask[inside]
-        _check_log_probabilities(*(_kept(f, x[inside] + 0.0, keep) for x in (logp, logq)))
+    for block in blocks:
+        p, q, keep = logp[block], logq[block], None if mask is None else mask[block]
+        work = scratch()[:, : p.size].reshape(5, *p.shape) if f is np else [None] * 5
+        x = _wide_log_r(f, p, q, keep, work[0])
+        lengths = None if independent else _lengths(f, x, keep)
+        for each in sums:
+            each.add(f, x, keep, lengths, work[1:])
+        if not np.isfinite(sums[0].sums).all():  # much cheaper than to look at every number
+            _check_log_probabilities(*(_kept(f, x + 0.0, keep) for x in (p, q)))
     entries = [each.of_entries() for each in sums]
     if independent:
         return list(zip(entries, entries, strict=True))
-    blocks = math.ceil(tokens / width)
-    return [(e, each.of_rows(f, blocks, part.start)) for e, each in zip(entries, sums, strict=True)]
+    per_row = math.ceil(tokens / width)
+    rows = [each.of_rows(f, per_row, part.start) for each in sums]
+    return list(zip(entries, rows, strict=True))
 
 
 def _lengths(f: Any, x: Array, keep: Array | None) -> Array:

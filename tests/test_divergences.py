@@ -339,6 +339,13 @@ def test_normal_and_exponential_keep_their_digits_at_any_distance(distance, scal
     assert relative_error(kl.kl_normal(m, s, n, t), normal) < 1e-14
 
 
+def test_closed_forms_underflow_in_silence_also_where_numpy_is_told_to_raise():
+    with np.errstate(all="raise"):
+        assert kl.kl_normal(0, 1, 1e-170, 1) == 0
+        assert kl.kl_exponential(1.0, 1e-320) == pytest.approx(320 * np.log(10) - 1, rel=1e-5)
+        assert kl.kl_normal(0, 1e-200, 0, 1) == pytest.approx(200 * np.log(10) - 0.5, rel=1e-12)
+
+
 def test_closed_forms_broadcast_and_overflow_to_infinity_in_silence():
     assert kl.kl_normal(0, 1, np.zeros((3, 1)), np.ones(2)).shape == (3, 2)
     assert kl.kl_exponential(np.ones((3, 1)), np.ones(2)).shape == (3, 2)

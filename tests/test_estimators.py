@@ -637,6 +637,14 @@ def test_memory_beyond_the_input_does_not_grow_with_it(
     assert peaks[1] <= peaks[0] + 2**17
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_excluded_samples_are_looked_for_in_blocks(masked):
+    logp, logq = np.zeros((2, 1, 2**21))
+    logq[0, 0] = -np.inf
+    where = np.ones(logp.shape, bool) if masked else None
+    assert peak_memory(estimate_kl, logp, logq, where=where) < logp.nbytes / 2
+
+
 @settings(max_examples=30)
 @given(seeds, st.integers(1, 40), st.integers(1, 90), st.sampled_from(ESTIMATORS))
 def test_the_size_of_the_blocks_does_not_matter(seed, block, task, estimator):
@@ -829,7 +837,9 @@ def test_a_level_that_is_no_number_is_a_type_error(level):
         ([([0.0],)], r"^chunks\[0\] must be \(logp, logq\)"),
         ([([0.0], [0.0]), ([0.0], [0.0], [True], 1)], r"^chunks\[1\] must be \(logp, logq\)"),
         ([np.zeros((2, 5))], r"^chunks\[0\] must be \(logp, logq\)"),
-        ([([0.0], [np.nan])], "^logq must not contain NaN"),
+        ([([0.0], [np.nan])], r"^chunks\[0\]: logq must not contain NaN"),
+        ([([0.0], [0.0]), ([], [])], r"^chunks\[1\]: logp must not be empty"),
+        ([([0.0], [0.0]), ([[0.0]], [[0.0]])], r"^chunks\[1\]: can't merge k3 per sample with"),
     ],
 )
 def test_bad_chunks_are_refused(chunks, message):
