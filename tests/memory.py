@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 
 def peak_memory(function: Callable[..., object], *args: object, **options: object) -> int:
-    """Return the most bytes held at a time beyond the arguments, in a call after a first one."""
+    """Return the most bytes held at a time beyond the arguments, in a call after a first one.
+
+    NumPy may hold a buffer of its own, of 64 KiB.
+    """
     function(*args, **options)  # whatever is allocated only once
     tracemalloc.start()
     try:

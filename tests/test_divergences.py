@@ -237,7 +237,7 @@ def test_memory_beyond_the_logits_does_not_grow_with_the_rows(dtype, broadcast, 
 @pytest.mark.parametrize("spread", [0.01, 1.0, 50.0])
 def test_a_row_is_worked_on_in_six_arrays(spread):
     a, b = spread * np.random.default_rng(0).normal(size=(2, 1, _logits.BLOCK))
-    assert peak_memory(kl.kl_from_logits, a, b) < 6.1 * a.nbytes
+    assert peak_memory(kl.kl_from_logits, a, b) < 6.5 * a.nbytes
 
 
 @pytest.mark.parametrize(

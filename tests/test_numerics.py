@@ -33,7 +33,7 @@ def around_the_switches(dtype):
 @pytest.mark.parametrize("spread", [0.001, 0.3, 30.0])
 def test_a_block_is_worked_on_in_three_arrays_beside_the_result(spread, dtype):
     x = (spread * np.random.default_rng(0).normal(size=BLOCK)).astype(dtype)
-    assert peak_memory(exp_gap, x) < 4.1 * x.nbytes
+    assert peak_memory(exp_gap, x) < 4.5 * x.nbytes
 
 
 def alone(x):
