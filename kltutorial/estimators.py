@@ -763,10 +763,11 @@ class _Sums:
         self.squares: FloatArray = np.zeros((1, 1))
         self.rows: list[Array] = []
 
-    def add(self, f: Any, x: Array, keep: Array | None, lengths: Array | None, spare: Any) -> None:
-        """Add a block of log r; `lengths` says how many entries of each row count."""
+    def add(
+        self, f: Any, x: Array, keep: Array | None, count: int, lengths: Array | None, spare: Any
+    ) -> None:
+        """Add a block of log r, of which so many entries count, and of its rows `lengths`."""
         columns = _columns(f, x, self.estimator, spare)
-        count = math.prod(x.shape) if keep is None else int(f.count_nonzero(keep))
         if not self.count:  # of the first that counts: near enough to all that nothing cancels
             self.center = _finite(np.array([float(f.sum(c)) for c in columns]) / max(count, 1))
         for i, column in enumerate(columns):
@@ -827,9 +828,10 @@ def _moments(
         p, q, keep = logp[block], logq[block], None if mask is None else mask[block]
         work = scratch()[:, : p.size].reshape(5, *p.shape) if f is np else [None] * 5
         x = _wide_log_r(f, p, q, keep, work[0])
+        count = math.prod(x.shape) if keep is None else int(f.count_nonzero(keep))
         lengths = None if independent else _lengths(f, x, keep)
         for each in sums:
-            each.add(f, x, keep, lengths, work[1:])
+            each.add(f, x, keep, count, lengths, work[1:])
         if not np.isfinite(sums[0].sums).all():  # much cheaper than to look at every number
             _check_log_probabilities(*(_kept(f, x + 0.0, keep) for x in (p, q)))
     entries = [each.of_entries() for each in sums]
